@@ -15,7 +15,7 @@ export interface paths {
         put?: never;
         /**
          * Register a user
-         * @description The user becomes a member of the default workspace and is logged in. 403 when registration is closed. 409 when the username or the e-mail address is taken.
+         * @description The user becomes a member of the default workspace and is logged in. 403 when registration is closed. 409 when the username or the email address is taken.
          */
         post: operations["registerUser"];
         delete?: never;
@@ -35,7 +35,7 @@ export interface paths {
         put?: never;
         /**
          * Log in with a username and password
-         * @description An unknown user and a wrong password get the same answer. After several failures a client must wait for its turn: 429 with `retry-after`. Attempts of other clients do not delay a reserved turn. An IP address from which the user has logged in before has its own attempts.
+         * @description An unknown user and a wrong password get the same response. After several failures a client must wait for its turn: 429 with `retry-after`. Attempts of other clients do not delay a reserved turn. An IP address from which the user has logged in before has its own attempts.
          */
         post: operations["logIn"];
         delete?: never;
@@ -55,7 +55,7 @@ export interface paths {
         put?: never;
         /**
          * Exchange a refresh token for new tokens
-         * @description A refresh token works once. If you use it again within 10 seconds, because the answer was lost, you get the same new refresh token. Any other second use ends the session.
+         * @description A refresh token works once. If you use it again within 10 seconds, because the response was lost, you get the same new refresh token. Any other second use ends the session.
          */
         post: operations["refreshTokens"];
         delete?: never;
@@ -112,8 +112,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the log-in providers
-         * @description What a log-in page offers besides username and password.
+         * List the login providers
+         * @description What a login page offers besides username and password.
          */
         get: operations["listLogInProviders"];
         put?: never;
@@ -152,8 +152,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Finish a log-in through a provider
-         * @description The provider redirects the browser that started the log-in to this URL. It works once, within 10 minutes, in that browser. The provider must have verified the e-mail address, unless the user was linked to it before. Redirects (302) to `return_to` with `log_in_code`, or without a `return_to` returns 200 with the tokens.
+         * Finish a login through a provider
+         * @description The provider redirects the browser that started the login to this URL. It works once, within 10 minutes, in that browser. The provider must have verified the email address, unless the user was linked to it before. Redirects (302) to `return_to` with `log_in_code`, or without a `return_to` returns 200 with the tokens.
          */
         get: operations["finishProviderLogIn"];
         put?: never;
@@ -174,7 +174,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Exchange a log-in code for tokens
+         * Exchange a login code for tokens
          * @description For the page at `return_to`. Works once, within 60 seconds, in the browser that logged in.
          */
         post: operations["exchangeLogInCode"];
@@ -195,7 +195,7 @@ export interface paths {
         put?: never;
         /**
          * Request a mail to reset a password
-         * @description The answer is the same whether the user exists or not. With `SMTP_URL` set, the hub sends a mail, at most one in 5 minutes for each user. Without it nothing happens: an admin can create a password reset instead.
+         * @description The response is the same whether the user exists or not. With `SMTP_URL` set, the hub sends a mail, at most one in 5 minutes for each user. Without it nothing happens: an admin can create a password reset instead.
          */
         post: operations["requestPasswordReset"];
         delete?: never;
@@ -319,7 +319,7 @@ export interface paths {
         put?: never;
         /**
          * Create a second factor
-         * @description Put the secret into an authenticator app and confirm one of its codes: until then the factor has no effect. Another call returns another secret. Log-in through a provider does not ask for the factor. Not for API keys.
+         * @description Put the secret into an authenticator app and confirm one of its codes: until then the factor has no effect. Another call returns another secret. Login through a provider does not ask for the factor. Not for API keys.
          */
         post: operations["createTotp"];
         /** Remove the second factor of the current user */
@@ -340,7 +340,7 @@ export interface paths {
         put?: never;
         /**
          * Confirm the second factor
-         * @description From then on log-in with a password needs a code. Each recovery code replaces a code once: store them in a safe place.
+         * @description From then on login with a password needs a code. Each recovery code replaces a code once: store them in a safe place.
          */
         post: operations["confirmTotp"];
         delete?: never;
@@ -404,7 +404,7 @@ export interface paths {
         put?: never;
         /**
          * Send a message
-         * @description 202 means that the message is on durable storage. `message_id` is an idempotency key that never expires: the same id and body again return the same answer with the header `idempotent-replayed: true`.
+         * @description 202 means that the message is on durable storage. `message_id` is an idempotency key that never expires: the same id and body again return the same response with the header `idempotent-replayed: true`.
          */
         post: operations["sendMessage"];
         delete?: never;
@@ -444,7 +444,7 @@ export interface paths {
         put?: never;
         /**
          * Get what sending a message would do, without sending it
-         * @description To an API key without `messages:read` the answer shows only ids and the values that the request sent, and `recipients.channel`, `recipients.can_send`, `recipients.reason`, `recipients.window.state`, `recipients.needs`, `recipients.adaptations`.
+         * @description To an API key without `messages:read`, the response shows only ids and the values that the request sent, and `recipients.channel`, `recipients.can_send`, `recipients.reason`, `recipients.window.state`, `recipients.needs`, `recipients.adaptations`.
          */
         post: operations["preflightMessage"];
         delete?: never;
@@ -525,7 +525,7 @@ export interface paths {
         put?: never;
         /**
          * Create a conversation
-         * @description Name all members: a private conversation has exactly 2, a group 3 to 100. A caller with the role member must be among them, and may name only users and the workspace (403). If one member is wrong, nothing is created. A private conversation of the same two participants exists once, and is returned with 200; if a merge of contacts left two, it is the one that the other names as `continued_in`. An API key may name only the other participant: the workspace is added or, for a member's key, that user. To an API key without `conversations:read` the answer shows only ids and the values that the request sent.
+         * @description Name all members: a private conversation has exactly 2, a group 3 to 100. A caller with the role member must be among them, and may name only users and the workspace (403). If one member is wrong, nothing is created. A private conversation of the same two participants exists once, and is returned with 200; if a merge of contacts left two, it is the one that the other names as `continued_in`. An API key may name only the other participant: the workspace is added or, for a member's key, that user. To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["createConversation"];
         delete?: never;
@@ -550,7 +550,7 @@ export interface paths {
         head?: never;
         /**
          * Update the title, settings or inbound rule of a conversation
-         * @description Only the fields in the body change; null removes the title. Changing `inbound` needs the role agent. To an API key without `conversations:read` the answer shows only ids and the values that the request sent.
+         * @description Only the fields in the body change; null removes the title. Changing `inbound` needs the role agent. To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateConversation"];
         trace?: never;
@@ -583,7 +583,7 @@ export interface paths {
         put?: never;
         /**
          * Add a member to a group
-         * @description Any member, agent or admin may do so; callers with the role member may add only users (403). The new member sees earlier messages. To an API key without `conversations:read` the answer shows only ids and the values that the request sent.
+         * @description Any member, agent or admin may do so; callers with the role member may add only users (403). The new member sees earlier messages. To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["addMember"];
         delete?: never;
@@ -623,7 +623,7 @@ export interface paths {
         put?: never;
         /**
          * Mark all messages up to one as read
-         * @description The caller reads as itself if it is a member; otherwise agents and admins read as the workspace. A lower `seq` than before changes nothing. 204: the platforms that show read marks have accepted them (see `read_marks` of the capabilities). 202: the mark is stored, and `not_shown` says which platform has not accepted it yet, and why. To an API key without `conversations:read` the answer shows only ids and the values that the request sent, and `not_shown`.
+         * @description The caller reads as itself if it is a member; otherwise agents and admins read as the workspace. A lower `seq` than before changes nothing. 204: the platforms that show read marks have accepted them (see `read_marks` of the capabilities). 202: the mark is stored, and `not_shown` says which platform has not accepted it yet, and why. To an API key without `conversations:read`, the response shows only ids and the values that the request sent, and `not_shown`.
          */
         post: operations["markConversationRead"];
         delete?: never;
@@ -643,7 +643,7 @@ export interface paths {
         put?: never;
         /**
          * Show that the caller is typing
-         * @description Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would go, at most once in 4 seconds for each participant in a conversation. 204: the platforms that can show it have accepted it (see `typing` of the capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in answer to a message, that message is marked as read. To an API key without `conversations:read` the answer shows only ids and the values that the request sent, and `not_shown`.
+         * @description Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would go, at most once in 4 seconds for each participant in a conversation. 204: the platforms that can show it have accepted it (see `typing` of the capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in reply to a message, that message is marked as read. To an API key without `conversations:read`, the response shows only ids and the values that the request sent, and `not_shown`.
          */
         post: operations["showTyping"];
         delete?: never;
@@ -681,7 +681,7 @@ export interface paths {
         };
         /**
          * Read events, or stream them
-         * @description The events of the conversations that you may see, oldest first: the same events in the same order as on `/ws`. An API key needs the scopes `events:read`, `messages:read` and `conversations:read`. Without `after` a page begins with the oldest stored event. Continue with `after` = `next_cursor`: a page may hold fewer events than `limit`, because it ends at about 1 MiB, and only an empty page means that nothing more has happened. A `GAP` says that events after your cursor are no longer stored: read the current state instead. With `accept: text/event-stream` the answer is a stream of server-sent events that begins after `last-event-id`, or `after`, or now.
+         * @description The events of the conversations that you may see, oldest first: the same events in the same order as on `/ws`. An API key needs the scopes `events:read`, `messages:read` and `conversations:read`. Without `after` a page begins with the oldest stored event. Continue with `after` = `next_cursor`: a page may hold fewer events than `limit`, because it ends at about 1 MiB, and only an empty page means that nothing more has happened. A `GAP` says that events after your cursor are no longer stored: read the current state instead. With `accept: text/event-stream` the response is a stream of server-sent events that begins after `last-event-id`, or `after`, or now.
          */
         get: operations["listEvents"];
         put?: never;
@@ -736,7 +736,7 @@ export interface paths {
         head?: never;
         /**
          * Update a contact
-         * @description Keys of `metadata` are merged into the stored ones. A null value removes its key; null as `metadata` removes all. To an API key without `contacts:read` the answer shows only ids and the values that the request sent.
+         * @description Keys of `metadata` are merged into the stored ones. A null value removes its key; null as `metadata` removes all. To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateContact"];
         trace?: never;
@@ -752,7 +752,7 @@ export interface paths {
         put?: never;
         /**
          * Merge a contact into another
-         * @description `into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the merged contact returns `into`. If both had a private conversation with the same participant, both remain with their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the conversation of `into`; the other conversation names it as `continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat. To an API key without `contacts:read` the answer shows only ids and the values that the request sent.
+         * @description `into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the merged contact returns `into`. If both had a private conversation with the same participant, both remain with their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the conversation of `into`; the other conversation names it as `continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat. To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["mergeContacts"];
         delete?: never;
@@ -772,7 +772,7 @@ export interface paths {
         put?: never;
         /**
          * Add an address to a contact
-         * @description 409 names the participant that has the address, as `details.participant_id`. To an API key without `contacts:read` the answer shows only ids and the values that the request sent.
+         * @description 409 names the participant that has the address, as `details.participant_id`. To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["addContactAddress"];
         delete?: never;
@@ -813,7 +813,7 @@ export interface paths {
         put?: never;
         /**
          * Create a user
-         * @description 409 when the username or the e-mail address is taken.
+         * @description 409 when the username or the email address is taken.
          */
         post: operations["createUser"];
         delete?: never;
@@ -838,14 +838,14 @@ export interface paths {
         post?: never;
         /**
          * Delete a user
-         * @description Permanent: removes the name, e-mail address, password and API keys of the user, and frees the username. Messages of the user remain, under the name “Deleted user”. To lock a user out for a time, disable the user.
+         * @description Permanent: removes the name, email address, password and API keys of the user, and frees the username. Messages of the user remain, under the name “Deleted user”. To lock a user out for a time, disable the user.
          */
         delete: operations["deleteUser"];
         options?: never;
         head?: never;
         /**
          * Update a user
-         * @description `disabled: true` ends the sessions of the user and stops the API keys that the user made. The last admin of a workspace can be neither disabled nor demoted (409). To an API key without `users:read` the answer shows only ids and the values that the request sent.
+         * @description `disabled: true` ends the sessions of the user and stops the API keys that the user made. The last admin of a workspace can be neither disabled nor demoted (409). To an API key without `users:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateUser"];
         trace?: never;
@@ -861,7 +861,7 @@ export interface paths {
         put?: never;
         /**
          * Create a password reset for a user
-         * @description Only this answer shows the token. It works once, within an hour. With `SMTP_URL` set, the hub also mails it to the user. The old password works until the new one is set.
+         * @description Only this response shows the token. It works once, within an hour. With `SMTP_URL` set, the hub also mails it to the user. The old password works until the new one is set.
          */
         post: operations["createPasswordReset"];
         delete?: never;
@@ -905,7 +905,7 @@ export interface paths {
         put?: never;
         /**
          * Invite a person
-         * @description The token creates one user with this e-mail address and role. Only this answer shows it. With `SMTP_URL` set, the hub also mails it.
+         * @description The token creates one user with this email address and role. Only this response shows it. With `SMTP_URL` set, the hub also mails it.
          */
         post: operations["createInvitation"];
         delete?: never;
@@ -942,7 +942,7 @@ export interface paths {
         put?: never;
         /**
          * Add an address to a user
-         * @description When an admin calls it, the address is added at once: 201, or 409 with the participant that has it. Users prove their own addresses: 202, and the hub sends the address a one-time code, which is valid for 10 minutes and 5 tries. The answer is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user and an address may each have 3 open verifications, and start 5 an hour. 422 when no account of the channel is connected. To an API key without `users:read` the answer shows only ids and the values that the request sent, and `expires_at`, `help`.
+         * @description When an admin calls it, the address is added at once: 201, or 409 with the participant that has it. Users prove their own addresses: 202, and the hub sends the address a one-time code, which is valid for 10 minutes and 5 tries. The response is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user and an address may each have 3 open verifications, and start 5 an hour. 422 when no account of the channel is connected. To an API key without `users:read`, the response shows only ids and the values that the request sent, and `expires_at`, `help`.
          */
         post: operations["addUserAddress"];
         delete?: never;
@@ -962,7 +962,7 @@ export interface paths {
         put?: never;
         /**
          * Verify an address with the code that was sent to it
-         * @description For the caller's own user. 409, which does not name the owner, when the address belongs to another user, or to a contact that another user has written to or that is in a conversation with others. Ask an admin. To an API key without `users:read` the answer shows only ids and the values that the request sent.
+         * @description For the caller's own user. 409, which does not name the owner, when the address belongs to another user, or to a contact that another user has written to or that is in a conversation with others. Ask an admin. To an API key without `users:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["verifyUserAddress"];
         delete?: never;
@@ -1027,7 +1027,7 @@ export interface paths {
         put?: never;
         /**
          * Connect a number or a bot
-         * @description The credentials are stored encrypted and never shown again. The hub sets the webhook at the platform; `webhook` says whether that worked. If not, the account exists all the same: retry with `POST …/verify`. With credentials that the platform refuses the answer is 422, and nothing is stored. With `verify: false` the hub does not call the platform.
+         * @description The credentials are stored encrypted and never shown again. The hub sets the webhook at the platform; `webhook` says whether that worked. If not, the account exists all the same: retry with `POST …/verify`. With credentials that the platform refuses the response is 422, and nothing is stored. With `verify: false` the hub does not call the platform.
          */
         post: operations["createChannelAccount"];
         delete?: never;
@@ -1056,7 +1056,7 @@ export interface paths {
         head?: never;
         /**
          * Update a channel account
-         * @description `settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent to that address; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and about the stored ones before an account that needs attention or is disabled becomes active. If the platform refuses them, the answer is 422 and nothing changes. New credentials make an account active that needed attention, and the waiting messages are sent. To an API key without `channel-accounts:read` the answer shows only ids and the values that the request sent.
+         * @description `settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent to that address; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and about the stored ones before an account that needs attention or is disabled becomes active. If the platform refuses them, the response is 422 and nothing changes. New credentials make an account active that needed attention, and the waiting messages are sent. To an API key without `channel-accounts:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateChannelAccount"];
         trace?: never;
@@ -1222,7 +1222,7 @@ export interface paths {
         head?: never;
         /**
          * Update a webhook endpoint
-         * @description Disabling an endpoint cancels its waiting events. When it is enabled again, it gets the events from then on; replay the others. To an API key without `webhook-endpoints:read` the answer shows only ids and the values that the request sent.
+         * @description Disabling an endpoint cancels its waiting events. When it is enabled again, it gets the events from then on; replay the others. To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateWebhookEndpoint"];
         trace?: never;
@@ -1238,7 +1238,7 @@ export interface paths {
         put?: never;
         /**
          * Rotate the secret of a webhook endpoint
-         * @description For a while the old and the new secret both sign each event: the header `webhook-signature` holds two signatures. To an API key without `webhook-endpoints:read` the answer shows only ids and the values that the request sent, and `secret`.
+         * @description For a while the old and the new secret both sign each event: the header `webhook-signature` holds two signatures. To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent, and `secret`.
          */
         post: operations["rotateWebhookSecret"];
         delete?: never;
@@ -1258,7 +1258,7 @@ export interface paths {
         put?: never;
         /**
          * Send a test event to a webhook endpoint
-         * @description Sends `webhook_endpoint.test` at once and without retries, even if the endpoint does not subscribe to it or is disabled. To an API key without `webhook-endpoints:read` the answer shows only ids and the values that the request sent, and `event`, `number`, `status`, `status_code`, `error`, `started_at`, `duration_ms`, `next_attempt_at`.
+         * @description Sends `webhook_endpoint.test` at once and without retries, even if the endpoint does not subscribe to it or is disabled. To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent, and `event`, `number`, `status`, `status_code`, `error`, `started_at`, `duration_ms`, `next_attempt_at`.
          */
         post: operations["testWebhookEndpoint"];
         delete?: never;
@@ -1433,7 +1433,7 @@ export interface paths {
         put?: never;
         /**
          * Receive a webhook of a platform
-         * @description The body is the platform's own, of at most 4 MiB. With a wrong signature the answer is 401 and nothing is stored; with a valid one it is 200 once the webhook is durable. 503 while the channel account is disabled.
+         * @description The body is the platform's own, of at most 4 MiB. With a wrong signature the response is 401 and nothing is stored; with a valid one it is 200 once the webhook is durable. 503 while the channel account is disabled.
          */
         post: operations["receivePlatformWebhook"];
         delete?: never;
@@ -1916,7 +1916,7 @@ export interface components {
             attention: {
                 /** @description `CREDENTIALS_INVALID` or `ACCOUNT_RESTRICTED`. */
                 reason: string;
-                /** @description What the platform answered. */
+                /** @description What the platform responded. */
                 detail: string;
                 /** Format: date-time */
                 since: string;
@@ -1952,7 +1952,7 @@ export interface components {
              */
             name?: string;
             /**
-             * @description Only the platform's answer sets `needs_attention`.
+             * @description Only the platform's response sets `needs_attention`.
              * @enum {string}
              */
             status?: "active" | "disabled";
@@ -2039,7 +2039,7 @@ export interface components {
             } | null;
             /** @description The limit in force, in requests a second. */
             rate_per_second: number;
-            /** @description Requests to the platform that have no answer yet. */
+            /** @description Requests to the platform that have no response yet. */
             in_flight: number;
             /** @description Addresses whose messages wait for their next attempt, or for the account to be active again. */
             parked_lanes: number;
@@ -2089,7 +2089,7 @@ export interface components {
         ChannelAccountStatus: "active" | "disabled" | "needs_attention";
         ChannelAccountVerification: {
             ok: boolean;
-            /** @description What the platform answered. */
+            /** @description What the platform responded. */
             detail: string;
             /** @description Whether the webhook is set at the platform. */
             webhook: components["schemas"]["PlatformAnswer"];
@@ -2104,7 +2104,7 @@ export interface components {
             receipts: string[];
             replies: boolean;
             /**
-             * @description When typing is shown: always, or only in answer to a message of the person.
+             * @description When typing is shown: always, or only in reply to a message of the person.
              * @enum {string}
              */
             typing: "always" | "answer" | "never";
@@ -2139,7 +2139,7 @@ export interface components {
             attention: {
                 /** @description `CREDENTIALS_INVALID` or `ACCOUNT_RESTRICTED`. */
                 reason: string;
-                /** @description What the platform answered. */
+                /** @description What the platform responded. */
                 detail: string;
                 /** Format: date-time */
                 since: string;
@@ -2320,7 +2320,7 @@ export interface components {
             last_used_at: string | null;
             /** Format: date-time */
             created_at: string;
-            /** @description The key itself. Only this answer shows it. */
+            /** @description The key itself. Only this response shows it. */
             key: string;
         };
         CreatedInvitation: {
@@ -2872,9 +2872,9 @@ export interface components {
             sender_id: string | null;
             /** @description The sender's current name. */
             sender_name: string | null;
-            /** @description Your account on that channel; `via` sends an answer from it. */
+            /** @description Your account on that channel; `via` sends a reply from it. */
             channel_account_id: string | null;
-            /** @description The message of this conversation that it answers. */
+            /** @description The message of this conversation that it replies to. */
             reply_to: string | null;
             /** @description The message's place in its conversation. */
             seq: number | null;
@@ -2925,9 +2925,9 @@ export interface components {
             sender_id: string | null;
             /** @description The sender's current name. */
             sender_name: string | null;
-            /** @description Your account on that channel; `via` sends an answer from it. */
+            /** @description Your account on that channel; `via` sends a reply from it. */
             channel_account_id: string | null;
-            /** @description The message of this conversation that it answers. */
+            /** @description The message of this conversation that it replies to. */
             reply_to: string | null;
             /** @description The message's place in its conversation. */
             seq: number | null;
@@ -3108,7 +3108,7 @@ export interface components {
             message_id?: string;
             /** @description A UUID. */
             conversation_id?: string;
-            /** @description An address, such as `whatsapp:+5511999991111`; for callers with the role member, that of a user. The message goes into the caller's private conversation with that person or, for agents and API keys, into the workspace's: if there are both, into the one used last. To answer a message, give its `conversation_id` instead. */
+            /** @description An address, such as `whatsapp:+5511999991111`; for callers with the role member, that of a user. The message goes into the caller's private conversation with that person or, for agents and API keys, into the workspace's: if there are both, into the one used last. To reply to a message, give its `conversation_id` instead. */
             to?: string;
             /** @description A UUID. */
             from?: string;
@@ -3139,9 +3139,9 @@ export interface components {
             sender_id: string;
             /** @description The sender's current name. */
             sender_name: string | null;
-            /** @description Your account on that channel; `via` sends an answer from it. */
+            /** @description Your account on that channel; `via` sends a reply from it. */
             channel_account_id: string | null;
-            /** @description The message of this conversation that it answers. */
+            /** @description The message of this conversation that it replies to. */
             reply_to: string | null;
             /** @description The message's place in its conversation. */
             seq: number;
@@ -3196,9 +3196,9 @@ export interface components {
             sender_id: string;
             /** @description The sender's current name. */
             sender_name: string | null;
-            /** @description Your account on that channel; `via` sends an answer from it. */
+            /** @description Your account on that channel; `via` sends a reply from it. */
             channel_account_id: string | null;
-            /** @description The message of this conversation that it answers. */
+            /** @description The message of this conversation that it replies to. */
             reply_to: string | null;
             /** @description The message's place in its conversation. */
             seq: number;
@@ -3317,7 +3317,7 @@ export interface components {
                 channel: string;
                 /** @description A UUID. */
                 channel_account_id: string;
-                /** @description `CHANNEL_ACCOUNT_NEEDS_ATTENTION`, `CHANNEL_ACCOUNT_DISABLED`, `NOTHING_TO_ANSWER` (the channel shows typing only in answer to a message), `PLATFORM_UNAVAILABLE`, `UNKNOWN` (no answer came), `RATE_LIMITED`, or why the platform refuses it. */
+                /** @description `CHANNEL_ACCOUNT_NEEDS_ATTENTION`, `CHANNEL_ACCOUNT_DISABLED`, `NOTHING_TO_ANSWER` (the channel shows typing only in reply to a message), `PLATFORM_UNAVAILABLE`, `UNKNOWN` (no response arrived), `RATE_LIMITED`, or why the platform refuses it. */
                 code: string;
                 /** @description Whether the hub retries it until the platform accepts it. */
                 is_retried: boolean;
@@ -3405,7 +3405,7 @@ export interface components {
          */
         PlatformAnswer: {
             ok: boolean;
-            /** @description What the platform answered. */
+            /** @description What the platform responded. */
             detail: string;
         };
         Preflight: {
@@ -3809,7 +3809,7 @@ export interface components {
          *       "number": 1,
          *       "status": "failed",
          *       "status_code": 500,
-         *       "error": "It answered 500.",
+         *       "error": "It returned 500.",
          *       "answer": "Internal Server Error",
          *       "started_at": "2026-11-29T12:00:00.000Z",
          *       "duration_ms": 87,
@@ -3830,7 +3830,7 @@ export interface components {
             status: "succeeded" | "failed";
             status_code: number | null;
             error: string | null;
-            /** @description The first KiB of the endpoint's answer. */
+            /** @description The first KiB of the endpoint's response. */
             answer: string | null;
             /** Format: date-time */
             started_at: string;
@@ -3872,7 +3872,7 @@ export interface components {
             status: components["schemas"]["WebhookEndpointStatus"];
             /** Format: date-time */
             disabled_at: string | null;
-            /** @description `requested`: by an admin. `gone`: it answered 410. `failing`: it failed for five days without a success. `maker_lost_access`: the user or API key that made it would no longer be allowed to make it. */
+            /** @description `requested`: by an admin. `gone`: it returned 410. `failing`: it failed for five days without a success. `maker_lost_access`: the user or API key that made it would no longer be allowed to make it. */
             disabled_reason: ("requested" | "gone" | "failing" | "maker_lost_access") | null;
             /** Format: date-time */
             failing_since: string | null;
@@ -4005,7 +4005,7 @@ export interface components {
             status: components["schemas"]["WebhookEndpointStatus"];
             /** Format: date-time */
             disabled_at: string | null;
-            /** @description `requested`: by an admin. `gone`: it answered 410. `failing`: it failed for five days without a success. `maker_lost_access`: the user or API key that made it would no longer be allowed to make it. */
+            /** @description `requested`: by an admin. `gone`: it returned 410. `failing`: it failed for five days without a success. `maker_lost_access`: the user or API key that made it would no longer be allowed to make it. */
             disabled_reason: ("requested" | "gone" | "failing" | "maker_lost_access") | null;
             /** Format: date-time */
             failing_since: string | null;
@@ -4020,7 +4020,7 @@ export interface components {
             made_by_key_id: string | null;
             /** Format: date-time */
             created_at: string;
-            /** @description Verifies the signatures. It is shown only in this answer. */
+            /** @description Verifies the signatures. It is shown only in this response. */
             secret: string;
         };
         /** @enum {string} */
@@ -4160,7 +4160,7 @@ export interface components {
         };
     };
     parameters: {
-        /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+        /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
         IdempotencyKey: string;
     };
     requestBodies: never;
@@ -4341,7 +4341,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4502,7 +4502,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description The name of a log-in provider. */
+                /** @description The name of a login provider. */
                 provider: string;
             };
             cookie?: never;
@@ -4528,7 +4528,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The name of a log-in provider. */
+                /** @description The name of a login provider. */
                 provider: string;
             };
             cookie?: never;
@@ -4643,7 +4643,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4776,7 +4776,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4892,7 +4892,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4952,7 +4952,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -4987,7 +4987,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5182,7 +5182,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5313,7 +5313,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -5566,7 +5566,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5687,7 +5687,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -5724,7 +5724,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -5793,7 +5793,7 @@ export interface operations {
                 limit?: number;
                 /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
                 cursor?: string;
-                /** @description Part of the username, e-mail address or display name, ignoring case, accents and Unicode composition. 503 `SEARCH_TIMEOUT` after 2 s. */
+                /** @description Part of the username, email address or display name, ignoring case, accents and Unicode composition. 503 `SEARCH_TIMEOUT` after 2 s. */
                 query?: string;
             };
             header?: never;
@@ -5821,7 +5821,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -5944,7 +5944,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6033,7 +6033,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6093,7 +6093,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6232,7 +6232,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6295,7 +6295,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6508,7 +6508,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6541,7 +6541,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6639,7 +6639,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path?: never;
@@ -6760,7 +6760,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6797,7 +6797,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6864,7 +6864,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -6899,7 +6899,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again. */
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
                 "idempotency-key"?: components["parameters"]["IdempotencyKey"];
             };
             path: {
@@ -7132,7 +7132,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7154,7 +7154,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7176,7 +7176,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7198,7 +7198,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7220,7 +7220,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7242,7 +7242,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7264,7 +7264,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7286,7 +7286,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7308,7 +7308,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7330,7 +7330,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7352,7 +7352,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7374,7 +7374,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7396,7 +7396,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7418,7 +7418,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;
@@ -7440,7 +7440,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accepted. Any other answer is a failure: the event is sent again. */
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
             "2XX": {
                 headers: {
                     [name: string]: unknown;

@@ -84,7 +84,7 @@ test(
     await using simulator = await startSimulator(openPlatforms);
     await using program = await startWebhookProgram();
     const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url };
-    // On a slow machine answers and leases take longer: a message whose answer or lease is lost is sent twice.
+    // On a slow machine responses and leases take longer: a message whose response or lease is lost is sent twice.
     const env = { ...shared, WEBHOOKS_ALLOW_PRIVATE: "true", DELIVERY_TIMEOUT: "10s", BUS_LEASE: "10s" };
     await using first = await openHubPlace(env);
     await using second = await openHubPlace(env);

@@ -78,7 +78,7 @@ describe("callers without access are refused, and nothing changes", () => {
   }
 });
 
-describe("callers with access are answered", () => {
+describe("callers with access get a response", () => {
   for (const { route, row } of routes) {
     test(route, async () => {
       if (row.access === "public") return expectOpen(route, row);
@@ -121,12 +121,12 @@ test("no other method and no other spelling of a path avoids the credential", as
       for (const asked of [method, ...(method === "GET" ? ["HEAD"] : [])]) {
         const status = await statusOf(asked, spelling);
         // 405: the path belongs to another route, as `addresses/verify;a=b` is the path of an address.
-        assert.ok([400, 401, 404, 405].includes(status), `${asked} ${spelling} was answered ${status}`);
+        assert.ok([400, 401, 404, 405].includes(status), `${asked} ${spelling} got ${status}`);
       }
     }
     for (const asked of ["HEAD", "PUT", "TRACE", "PROPFIND"].filter((one) => one !== method)) {
       const status = await statusOf(asked, path, { "x-http-method-override": method });
-      assert.ok([400, 401, 404, 405, 501].includes(status), `${asked} ${path} was answered ${status}`);
+      assert.ok([400, 401, 404, 405, 501].includes(status), `${asked} ${path} got ${status}`);
     }
   }
 });
@@ -180,13 +180,13 @@ async function expectForeign(route: string, request: Request, { stranger, outsid
   if (outsider === 200) assert.match(said, /RESOURCE_NOT_FOUND/);
 }
 
-/** No id of the workspace's people and things is in the answer to a caller who did not name it. */
+/** No id of the workspace's people and things is in the response to a caller who did not name it. */
 async function expectNothingOf(workspace: Workspace, said: string, request: Request): Promise<void> {
   const { workspaceId, admin, agent, member, outsider } = workspace;
   const things = await Promise.all(Object.values(kept).map((thing) => thing()));
   const ids = [workspaceId, ...[admin, agent, member, outsider].map(({ userId }) => userId), ...things.flatMap(idsIn)];
   const named = JSON.stringify(request);
-  for (const id of ids) assert.ok(named.includes(id) || !said.includes(id), `the answer shows ${id}: ${said}`);
+  for (const id of ids) assert.ok(named.includes(id) || !said.includes(id), `the response shows ${id}: ${said}`);
 }
 
 function idsIn(thing: string | { id: string; attempt_id: string }): string[] {
@@ -200,7 +200,7 @@ async function expectOpen(route: string, row: Row): Promise<void> {
   if (row.answer === 401) assert.match(said, /AUTH_INVALID|AUTH_EXPIRED/);
 }
 
-/** Calls, and returns what was answered. */
+/** Calls, and returns the response. */
 async function expect(
   route: string,
   { params = {}, query = {}, body }: Request,
@@ -221,7 +221,7 @@ async function expect(
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const said = await answer.text();
-  assert.equal(answer.status, expected.status, `${route} by ${who} was answered ${answer.status}: ${said}`);
+  assert.equal(answer.status, expected.status, `${route} by ${who} got ${answer.status}: ${said}`);
   if (expected.code !== undefined) assert.equal(JSON.parse(said).error.code, expected.code, `${route} by ${who}`);
   return said;
 }

@@ -8,8 +8,8 @@ import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Listener, listen } from "./src/listener.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 
-/** Programs that answer people with nothing but the event of a message, without a further request. */
-describe("a bot answers from the event alone", () => {
+/** Programs that reply to people with nothing but the event of a message, without a further request. */
+describe("a bot replies from the event alone", () => {
   let hub: TestHub;
   let program: WebhookProgram;
   let socket: Listener;
@@ -74,7 +74,7 @@ describe("a bot answers from the event alone", () => {
         const { message_id } = await hub.client.messages.send(answerTo(said));
         const [answer] = await ana.receives(1);
         // The person has the message before the hub has recorded its delivery.
-        const sent = await until("the answer is sent", async () => {
+        const sent = await until("the reply is sent", async () => {
           const { deliveries } = await hub.client.messages.get(message_id);
           return deliveries[0]?.provider_message_id ?? false;
         });
@@ -90,7 +90,7 @@ describe("a bot answers from the event alone", () => {
     }
   }
 
-  test("the bot of the guide answers once, even if it gets the event of a message several times", async () => {
+  test("the bot of the guide replies once, even if it gets the event of a message several times", async () => {
     const guide = readFileSync(new URL("../docs/guides/webhook-endpoints.md", import.meta.url), "utf8");
     const [code] = /async function handle[\s\S]*?\n}\n/.exec(guide.split("## A bot that replies")[1]!)!;
     const { key } = await hub.admin.apiKeys.create({ name: "guide", scopes: ["messages:write"] });

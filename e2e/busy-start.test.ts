@@ -88,7 +88,7 @@ test(
     const pools = ["migrations", "pipeline", "bus", "listen chat4all_fanout", "identity"];
     for (const name of ["chat4all", ...pools.map((pool) => `chat4all ${pool}`)]) assert.ok(busy.names.has(name), name);
     assert.ok(!busy.names.has("chat4all listen chat4all_bus"), "one connection listens");
-    assert.ok(waits.lastIndexOf("the database of DATABASE_URL to answer") > waits.indexOf("the pipeline to open"));
+    assert.ok(waits.lastIndexOf("the database of DATABASE_URL to respond") > waits.indexOf("the pipeline to open"));
     checkAnswersOf(hub.url!);
     const client = openClient({ url: hub.url!, credential: { username: "admin", password: adminPassword } });
     assert.deepEqual((await client.channelAccounts.list()).data.length, 2);

@@ -1,6 +1,6 @@
 /**
  * Words that must stay where they belong are pushed through every path, right and wrong, while the hub logs all it can.
- * None of them may be found in the log, in an answer to an error, in a trace, in the audit log, or on an open page.
+ * None of them may be found in the log, in an error response, in a trace, in the audit log, or on an open page.
  */
 
 import assert from "node:assert/strict";
@@ -20,7 +20,7 @@ let owner: ReturnType<typeof openPool>;
 let token: string;
 /** Every word that was pushed, by what it was. */
 const canaries = new Map<string, string>();
-/** What was answered with 400 and above. */
+/** Responses with 400 and above. */
 const refusals: { request: string; text: string }[] = [];
 
 before(async () => {
@@ -82,7 +82,7 @@ function found(text: string, where: string): string[] {
 function assertNowhere(): void {
   const inLog = hub.log.lines.flatMap((line) => found(line, `the log: ${line.slice(0, 200)}`));
   const inAnswers = refusals.flatMap(({ request, text }) =>
-    found(text, `the answer to ${request}: ${text.slice(0, 300)}`),
+    found(text, `the response to ${request}: ${text.slice(0, 300)}`),
   );
   assert.deepEqual([...new Set([...inLog, ...inAnswers])], []);
 }

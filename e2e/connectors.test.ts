@@ -65,7 +65,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       return Number(rows[0]!.count);
     }
 
-    test("a text is sent, and its answer is received", async () => {
+    test("a text is sent, and the reply to it is received", async () => {
       const ana = hub.person(channel, "Ana");
       const sent = await send(ana, text("oi, tudo bem? 🙂"));
       await ana.receives(1);
@@ -158,7 +158,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.ok(JSON.stringify(seen!.raw).includes(theirs.split(":").at(-1)!));
     });
 
-    test("an unknown sender starts a private conversation with the workspace, and is answered there", async () => {
+    test("an unknown sender starts a private conversation with the workspace, and gets the reply there", async () => {
       const stranger = hub.person(channel, "A stranger");
       await stranger.writes("are you there?");
       const contact = await until("the sender is a contact", async () => {
@@ -226,7 +226,7 @@ for (const { channel, capabilities, handshake } of connectors) {
       assert.equal(await countWebhooks(), before);
     });
 
-    test("an unknown event is answered 200 and kept", async () => {
+    test("an unknown event gets 200 and is kept", async () => {
       await hub.settled();
       const before = await countWebhooks();
       const { credentials } = await account();
@@ -243,7 +243,7 @@ for (const { channel, capabilities, handshake } of connectors) {
     });
 
     if (handshake !== undefined) {
-      test("the handshake is answered only with the verify token", async () => {
+      test("the handshake succeeds only with the verify token", async () => {
         const { channelAccountId, credentials } = await account();
         const shake = (token: string) => {
           const query = new URLSearchParams({

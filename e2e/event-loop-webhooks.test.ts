@@ -1,4 +1,4 @@
-/** A signed webhook, however long, holds the event loop no longer than a request may: neither its answer nor its reading. */
+/** A signed webhook, however long, holds the event loop no longer than a request may: neither while it is received nor while it is read. */
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { before, test } from "node:test";

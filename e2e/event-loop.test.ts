@@ -144,7 +144,7 @@ async function expectQuick(name: string, request: Sent, settled?: () => Promise<
     `${name} held the event loop for ${heldMs.toFixed(1)} ms: ${answer.text.slice(0, 300)}`,
   );
   assert.ok(answer.status !== 0 && answer.status < 500, `${name}: ${answer.status} ${answer.text}`);
-  if (answer.status >= 400) assert.ok(answer.length < 3_000, `${name} was answered with ${answer.length} characters`);
+  if (answer.status >= 400) assert.ok(answer.length < 3_000, `${name} got a response of ${answer.length} characters`);
   return answer;
 }
 

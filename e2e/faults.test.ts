@@ -77,7 +77,7 @@ test("every message is delivered in order, although platforms time out, fail, re
     const isPossible = fault !== "duplicate_webhooks" && fault !== "reorder_webhooks";
     if (isPossible) assert.ok(hits > 0, `${fault} never hit ${channel}`);
   }
-  assert.ok(observed.counts.excusedDuplicates > 0, "no attempt without an answer was repeated");
+  assert.ok(observed.counts.excusedDuplicates > 0, "no attempt without a response was repeated");
 });
 
 for (const channel of channels) {

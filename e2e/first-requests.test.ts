@@ -42,7 +42,7 @@ test("the first request of a route holds the event loop no longer than later one
   assert.deepEqual(found, []);
 });
 
-/** By route: the longest turn of a new process, in ms, while it answered the first request to it. */
+/** By route: the longest turn of a new process, in ms, while it handled the first request to it. */
 async function holdsOfFirst(routes: readonly string[]): Promise<Map<string, number>> {
   const env = { ...sharedSecrets, DATABASE_URL: hub.databaseUrl, SIMULATOR_URL: hub.simulator.url };
   await using place = await openHubPlace({ ...env, WEBHOOKS_ALLOW_PRIVATE: "true" });
@@ -58,7 +58,7 @@ async function holdsOfFirst(routes: readonly string[]): Promise<Map<string, numb
     const answer = await fetch(url, { ...request, redirect: "manual" });
     await answer.text();
     assert.ok(answer.status < 500, `${route}: ${answer.status}`);
-    // The turn that ended the answer is in the file when the next request has been answered.
+    // The turn that ended the response is in the file when the next request has its response.
     await healthy(place.url);
     const turns = readFileSync(file, "utf8").slice(seen).split("\n").map(Number);
     held.set(route, Math.max(...turns));

@@ -30,14 +30,14 @@ test(
   },
 );
 
-test("a start names a database that accepts connections and does not answer", { skip: withoutProc }, async () => {
+test("a start names a database that accepts connections and does not respond", { skip: withoutProc }, async () => {
   const silent = createServer().listen(0, "127.0.0.1");
   await until("it listens", () => silent.listening);
   const { port } = silent.address() as { port: number };
   await using place = await openHubPlace({ ...sharedSecrets, DATABASE_URL: `postgres://127.0.0.1:${port}/none` });
   const hub = place.spawn();
   try {
-    const sentence = /^Starting: waiting for the database of DATABASE_URL to answer \(\d+ s\)\.$/m;
+    const sentence = /^Starting: waiting for the database of DATABASE_URL to respond \(\d+ s\)\.$/m;
     await until("it says what it waits for", () => sentence.test(hub.stdout()), 60_000);
   } finally {
     hub.kill("SIGKILL");
@@ -164,6 +164,6 @@ function refresh(url: string, refreshToken: string) {
 async function post(url: string, body: object): Promise<{ refresh_token: string }> {
   const headers = { "content-type": "application/json" };
   const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error(`${url} was answered with ${answer.status}`);
+  if (!answer.ok) throw new Error(`${url} got ${answer.status}`);
   return (await answer.json()) as { refresh_token: string };
 }

@@ -83,7 +83,7 @@ test(
     const post = async (path: string, body: object) => {
       const answer = await fetch(place.url + path, { method: "POST", headers, body: JSON.stringify(body) });
       const text = await answer.text();
-      assert.ok(answer.ok || answer.status === 503, `${path} was answered with ${answer.status}: ${text}`);
+      assert.ok(answer.ok || answer.status === 503, `${path} got ${answer.status}: ${text}`);
       return { isRefused: answer.status === 503, retryAfter: answer.headers.get("retry-after"), text };
     };
     let count = 0;

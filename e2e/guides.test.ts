@@ -222,7 +222,7 @@ describe("as printed", { concurrency: false }, () => {
 
   test("simulator/README.md", async () => {
     await using simulator = await startSimulator();
-    // The program at the webhook address that the README sets: it answers the platform's handshake.
+    // The program at the webhook URL that the README sets: it completes the platform's handshake.
     const program = createServer(({ url }, response) => {
       response.end(new URL(url ?? "/", "http://program").searchParams.get("hub.challenge"));
     }).listen(0, "127.0.0.1");

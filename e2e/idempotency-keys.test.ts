@@ -10,9 +10,9 @@ import { readOpenApi } from "./src/openapi.ts";
 import { openHome, type Things } from "./src/things.ts";
 import { text, type Workspace } from "./src/workspace.ts";
 
-/** POSTs that answer 201 or 202, and that are safe to send twice without a key. */
+/** POSTs that return 201 or 202, and that are safe to send twice without a key. */
 const exempt = ["POST /auth/password/forgot", "POST /v1/conversations/{id}/read", "POST /v1/conversations/{id}/typing"];
-/** Creates messages but answers 200, because each item has its own result. */
+/** Creates messages but returns 200, because each item has its own result. */
 const alsoCreates = ["POST /v1/messages/batch"];
 
 interface Operation {
@@ -49,7 +49,7 @@ test("every request that creates something takes Idempotency-Key", () => {
   assert.deepEqual(without, []);
 });
 
-test("the same key and body get the same answer", async (context) => {
+test("the same key and body get the same response", async (context) => {
   for (const [name, operation] of operations) {
     if (!name.startsWith("POST ") || !takesKey(operation)) continue;
     await context.test(name, async () => {
@@ -94,8 +94,8 @@ describe("a message sent with Idempotency-Key", () => {
     assert.equal(await count(body.conversation_id), 1);
   });
 
-  // The process died after the commit of the message, before its answer was kept.
-  test("is sent once, even if the first answer was lost", async () => {
+  // The process died after the commit of the message, before its response was kept.
+  test("is sent once, even if the first response was lost", async () => {
     for (const path of ["/v1/messages", "/v1/messages/batch"]) {
       const [key, one] = [randomUUID(), await newBody("lost")];
       const body = path.endsWith("batch") ? { messages: [one, one] } : one;

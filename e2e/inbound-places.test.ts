@@ -137,7 +137,7 @@ test("after a merge, an address, the members and an inbound message all lead to 
 
   await admin.contacts.merge(first.from, second.from);
   assert.equal(await between(second.from), repKept);
-  assert.deepEqual(where(await lands(old)), [repKept, "last_used"], "the person answers in the one that is used");
+  assert.deepEqual(where(await lands(old)), [repKept, "last_used"], "the person replies in the one that is used");
   assert.deepEqual(where(await lands(old, quote)), [repOld, "quoted"], "a quote lands where its message is");
   assert.deepEqual(where(await lands(old)), [repKept, "last_used"], "and moves nothing");
   for (const { address } of [old, kept]) {

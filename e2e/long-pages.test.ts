@@ -24,7 +24,7 @@ const mebibyte = 1024 * 1024;
 
 interface Page {
   items: Record<string, unknown>[];
-  /** Longest answer. */
+  /** The longest response. */
   bytes: number;
 }
 

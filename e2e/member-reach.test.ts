@@ -10,7 +10,7 @@ import { firstWorkspace, newUser, text, type Workspace } from "./src/workspace.t
 
 /**
  * A member reaches people only in its own conversations. It can neither find out who the customers are, nor write to
- * them, nor divert their answers into its own conversation.
+ * them, nor divert their replies into its own conversation.
  */
 describe("what a member can reach", () => {
   let hub: TestHub;
@@ -64,7 +64,7 @@ describe("what a member can reach", () => {
         colleague = workspace.member.userId;
       });
 
-      /** Requests about a known and an unknown person must get the same answer. */
+      /** Requests about a known and an unknown person must get the same response. */
       async function refusedAlike(method: string, path: string, bodyFor: (who: string) => unknown, whom: string[]) {
         const answers = await Promise.all(
           whom.map(async (who) => {
@@ -171,7 +171,7 @@ describe("what a member can reach", () => {
       group = await agent.client.conversations.create({ type: "group", members: [agent.userId, own, anasId] });
     });
 
-    test("sees the contact's name and channels, and no address in any answer", async () => {
+    test("sees the contact's name and channels, and no address in any response", async () => {
       const { conversation_id } = group;
       const sent = await client.messages.send({ conversation_id, payload: text("Hi, Ana") });
       await hub.settled();
@@ -207,7 +207,7 @@ describe("what a member can reach", () => {
           "777000111",
           await providerId(sent.message_id),
         ]) {
-          assert.equal(JSON.stringify(one).includes(secret), false, `answer ${index} shows ${secret}`);
+          assert.equal(JSON.stringify(one).includes(secret), false, `response ${index} shows ${secret}`);
         }
       }
     });

@@ -12,7 +12,7 @@ const crowd = 100;
 /** Each has its own lane. */
 const lanes = 20;
 
-test("an overloaded hub refuses requests, answers operators and logins, and delivers everything it accepted", async () => {
+test("an overloaded hub refuses requests, serves operators and logins, and delivers everything it accepted", async () => {
   // The test holds up one commit, so that requests soon fill the queue.
   const env = { ACCEPT_BATCH_SIZE: "20", ACCEPT_QUEUE_SIZE: "60", ACCEPT_MAX_WAIT: "1m" };
   await using hub = await startTestHub({ env });

@@ -34,8 +34,8 @@ describe("what the API promises to senders", () => {
     return { person, conversation_id };
   }
 
-  // A client that retries in a hurry, from many threads, while the first answer is still on its way.
-  test("200 sends at once with one message_id are one message, and all get the same answer", async () => {
+  // A client that retries in a hurry, from many threads, while the first response is still on its way.
+  test("200 sends at once with one message_id are one message, and all get the same response", async () => {
     const { conversation_id, person } = await openConversation();
     const body = { message_id: randomUUID(), conversation_id, payload: text("once") };
     const answers = await Promise.all(Array.from({ length: 200 }, () => hub.client.messages.send(body)));
@@ -132,7 +132,7 @@ describe("what the API promises to senders", () => {
     );
   });
 
-  test("a user who is not in a conversation gets the same answer as for an absent one", async () => {
+  test("a user who is not in a conversation gets the same response as for an absent one", async () => {
     const { conversation_id } = await openConversation();
     const sent = await hub.client.messages.send({ conversation_id, payload: text("private") });
     const member = await hub.user("member");
@@ -248,7 +248,7 @@ describe("what the API promises to senders", () => {
 });
 
 // A hub that takes everything and falls over loses more than one that says no in time.
-test("a hub with a full queue answers 503 with retry-after and loses no accepted message", async () => {
+test("a hub with a full queue returns 503 with retry-after and loses no accepted message", async () => {
   await using hub = await startTestHub({ env: { ACCEPT_QUEUE_SIZE: "40", ACCEPT_BATCH_SIZE: "10" } });
   const people = Array.from({ length: 4 }, (_, index) => hub.person(index % 2 ? "telegram" : "whatsapp"));
   const conversations = await Promise.all(

@@ -135,7 +135,7 @@ test("a user with ten addresses cannot prove another, but an admin can add one",
 });
 
 // The attack: a stranger registers, tries phone numbers, and learns which are of customers.
-test("no answer and no limit shows a member who has written to the hub or is known to the platform", async () => {
+test("no response and no limit shows a member who has written to the hub or is known to the platform", async () => {
   const customers = [hub.person("whatsapp", "Ana"), hub.person("telegram", "Bia")];
   for (const customer of customers) await customer.writes("I am a customer");
   await until("they have arrived", async () => {
@@ -189,7 +189,7 @@ test("a person who has not written recently gets the code in a template, or must
   assert.deepEqual((await eva.client.users.verifyAddress(eva.userId, body)).addresses, [phone.address]);
   assert.equal((await phone.received())[0]!.raw.template.name, "one_time_code");
 
-  // Or the person writes first: no one has answered yet, so the user may have the address.
+  // Or the person writes first: no one has replied yet, so the user may have the address.
   const second = hub.person("whatsapp");
   await second.writes("It is me");
   await until("it has arrived", async () => (await everythingRead(hub.admin)).includes("It is me"));

@@ -1,4 +1,4 @@
-/** When the hub answers 204 to a read mark or typing, the person on the platform sees it. */
+/** When the hub returns 204 for a read mark or typing, the person on the platform sees it. */
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
@@ -74,7 +74,7 @@ describe("read marks and typing on platforms", () => {
     await hub.settled();
     const ids = [await ana.writes("1"), await ana.writes("2")];
     await hub.settled();
-    // The question, and her two answers.
+    // The question, and her two replies.
     await first.client.conversations.read(conversation_id, 3);
     assert.deepEqual(await readMarks(ana), [ids[1]]);
     await second.client.conversations.read(conversation_id, 2);
@@ -93,7 +93,7 @@ describe("read marks and typing on platforms", () => {
     assert.deepEqual(await readMarks(ana), ids);
   });
 
-  test("a read mark that fails is retried, and the answer is 202", async () => {
+  test("a read mark that fails is retried, and the response is 202", async () => {
     const ana = hub.person("whatsapp");
     const { ids, conversationId } = await writes(ana, "oi");
     await hub.simulator.break({ channel: "whatsapp", fault: "down" });

@@ -42,7 +42,7 @@ describe("handshakes, frames and streams", () => {
   ];
   const sound = ["Sec-WebSocket-Version: 13", `Sec-WebSocket-Key: ${key}`];
 
-  test("a valid upgrade is answered with 101, also when it is written by hand", async () => {
+  test("a valid upgrade gets 101, also when it is written by hand", async () => {
     const { answer } = await exchange(hub, upgrade("GET /ws HTTP/1.1", sound), { isSound: true });
     assert.match(answer, /^HTTP\/1\.1 101 /);
     assert.match(answer, /sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/i);
@@ -93,7 +93,7 @@ describe("handshakes, frames and streams", () => {
     assert.equal((await fetch(`${hub.url}/healthz`)).status, 200);
   });
 
-  test("the answer to GET /ws without an upgrade says what is missing", async () => {
+  test("the response to GET /ws without an upgrade says what is missing", async () => {
     const answer = await fetch(`${hub.url}/ws`, { headers: { authorization: `Bearer ${token}` } });
     const { error } = (await answer.json()) as { error: { code: string; message: string } };
     assert.deepEqual([answer.status, error.code], [400, "VALIDATION_ERROR"]);
@@ -171,8 +171,8 @@ describe("handshakes, frames and streams", () => {
     const receives = async (text: string) => {
       await say(text);
       const { cursor } = (await hub.events("0")).at(-1)!;
-      // All events of that message that it gets came before the answer.
-      await until("the hub has answered it", () => {
+      // All events of that message that it gets came before the response.
+      await until("the hub has responded to it", () => {
         socket.say({ type: "ping" });
         return socket.frames.some(({ type, cursor: at }) => type === "PONG" && positionOf(at) >= positionOf(cursor));
       });
@@ -302,7 +302,7 @@ test("sockets and streams of one user and of one address are limited, and one th
   assert.deepEqual(await refusedAt(from("10.1.1.4"), key.key), limited);
   assert.equal((await stream("10.1.1.4")).status, 429);
 
-  // A web page cannot read the answer to a handshake: it gets a close code.
+  // A web page cannot read the response to a handshake: it gets a close code.
   const page = new WebSocket(`${hub.url.replace("http", "ws")}/ws`, ["bearer", token], { origin: hub.url });
   const [code, reason] = await once(page, "close");
   assert.deepEqual([code, String(reason)], [4429, "too many sockets of this user or address"]);
@@ -380,7 +380,7 @@ async function exchange(
   await once(socket, "connect");
   socket.write([...lines, "", ""].join("\r\n"));
   const text = () => Buffer.concat(chunks).toString("latin1");
-  if (isSound) await until("the answer arrives", () => text().includes("\r\n\r\n"));
+  if (isSound) await until("the response arrives", () => text().includes("\r\n\r\n"));
   else await until(`the hub hangs up on ${lines[0]}`, () => socket.readableEnded || socket.destroyed);
   socket.destroy();
   return { answer: text(), bytes: Buffer.concat(chunks) };

@@ -11,7 +11,7 @@ import { type Frame, listen, positionOf, UpgradeRefused } from "./src/listener.t
 import { withoutProc } from "./src/processes.ts";
 
 test(
-  "processes share the roles: one answers, others serve clients, which resume at another when theirs stops",
+  "processes share the roles: one serves requests, others serve clients, which resume at another when theirs stops",
   {
     skip: withoutProc,
   },

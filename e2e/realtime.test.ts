@@ -144,7 +144,7 @@ describe("sockets", () => {
     assert.deepEqual(started, ["HELLO", "RESUMING", "GAP unknown", "RESUMED", "LIVE"]);
   });
 
-  test("the answer to an invalid frame says what is wrong", async () => {
+  test("the response to an invalid frame says what is wrong", async () => {
     await using socket = await listen({ url: hub.url, token: await adminToken() });
     const wrong: [string, string][] = [
       ["{", "VALIDATION_ERROR"],
@@ -158,7 +158,7 @@ describe("sockets", () => {
       const errors = () => socket.frames.filter(({ type }) => type === "ERROR");
       const before = errors().length;
       socket.socket.send(text);
-      await until("it is answered", () => errors().length > before);
+      await until("the response arrives", () => errors().length > before);
       assert.equal(errors().at(-1)!.code, code, text);
     }
     for (const cursor of ["999999999", "abc"]) {

@@ -1,4 +1,4 @@
-/** A message that is sent again with its id and the same `to` gets its first answer, wherever the address leads now. */
+/** A message that is sent again with its id and the same `to` gets its first response, wherever the address leads now. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { before, test } from "node:test";

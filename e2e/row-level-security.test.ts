@@ -249,7 +249,7 @@ describe("the hub's own statements without their conditions on the workspace", (
       const before = await takeSnapshot(owner);
       const { status, said } = await call(route, request);
       const expected = stranger === "own" ? 200 : stranger;
-      if (status !== expected) found.push(`${route} was answered ${status}`);
+      if (status !== expected) found.push(`${route} got ${status}`);
       const named = JSON.stringify(request);
       const leaked = [...secrets].find((id) => said.includes(id) && !named.includes(id));
       if (leaked !== undefined) found.push(`${route} shows ${leaked}`);

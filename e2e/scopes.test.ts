@@ -111,7 +111,7 @@ async function admits(operation: string, key: string): Promise<boolean> {
 describe("a key with users:write alone", () => {
   const table = readTable(security, "with `users:write` alone");
 
-  /** Each returns the status of the answer. */
+  /** Each returns the status of the response. */
   const operations: Record<string, (key: string, role: Role) => Promise<number>> = {
     "create a user with this role": async (key, role) => call(key, "POST", "/v1/users", { ...newCredentials(), role }),
     "invite a user with this role": async (key, role) =>
@@ -159,11 +159,11 @@ describe("a key with users:write alone", () => {
         const { client } = workspace.admin;
         const limited = (await client.apiKeys.create({ name: "limited", scopes: ["users:write"] })).key;
         const status = await operations[name]!(limited, role);
-        if (said === "yes") assert.ok(status < 300, `answered ${status}`);
+        if (said === "yes") assert.ok(status < 300, `got ${status}`);
         else assert.deepEqual([said, status], ["no", 403]);
         const whole = (await client.apiKeys.create({ name: "whole", scopes: ["*"] })).key;
         const byWhole = await operations[name]!(whole, role);
-        assert.ok(byWhole < 300, `a key with all scopes was answered ${byWhole}`);
+        assert.ok(byWhole < 300, `a key with all scopes got ${byWhole}`);
       });
     }
   }
@@ -172,8 +172,8 @@ describe("a key with users:write alone", () => {
   const change = (key: string, id: string, body: object) => call(key, "PATCH", `/v1/users/${id}`, body);
 });
 
-describe("what the answer of a write shows to a key without the read scope", () => {
-  const table = readTable(security, "the answer shows");
+describe("what the response of a write shows to a key without the read scope", () => {
+  const table = readTable(security, "the response shows");
   const rules = readRules();
   const writes = [...rules].filter(([, { needs }]) => needs !== "session" && needs.some((one) => /:write$/.test(one)));
   const admin = () => workspace.admin.client;
@@ -225,14 +225,14 @@ describe("what the answer of a write shows to a key without the read scope", () 
     ],
     "POST /v1/webhook-endpoints/{id}/test": async () => [`/v1/webhook-endpoints/${await endpoint()}/test`],
   };
-  /** The first needs a code that was sent to a phone; the others answer only where a platform shows nothing. */
+  /** The first needs a code that was sent to a phone; the others have a body only where a platform shows nothing. */
   const notTried = [
     "POST /v1/users/{id}/addresses/verify",
     "POST /v1/conversations/{id}/read",
     "POST /v1/conversations/{id}/typing",
   ];
 
-  test("the table has every write that has an answer, and this test tries those that are limited", async () => {
+  test("the table has every write that has a response, and this test tries those that are limited", async () => {
     const { paths } = await readOpenApi<{
       paths: Record<string, Record<string, { responses: Record<string, { content?: object }> }>>;
     }>(hub.url);
@@ -243,7 +243,7 @@ describe("what the answer of a write shows to a key without the read scope", () 
     });
     const inTable = table.flatMap((row) => codesIn(row.operations!));
     assert.deepEqual(inTable.toSorted(), answering.map(([operation]) => operation).sort());
-    const limited = table.filter((row) => /^(its ids|the same)/.test(row["the answer shows"]!));
+    const limited = table.filter((row) => /^(its ids|the same)/.test(row["the response shows"]!));
     assert.deepEqual(
       limited.flatMap((row) => codesIn(row.operations!)).toSorted(),
       [...Object.keys(requests), ...notTried].sort(),
@@ -267,7 +267,7 @@ describe("what the answer of a write shows to a key without the read scope", () 
       }
       const [limited, whole] = answers as [(typeof answers)[0], (typeof answers)[0]];
       const row = table.find(({ operations }) => codesIn(operations!).includes(operation))!;
-      const also = codesIn(row["the answer shows"]!);
+      const also = codesIn(row["the response shows"]!);
       for (const [name, value] of limited.names) {
         const isSaid = limited.said.some((pair) => isDeepStrictEqual(pair, [name, value]));
         assert.ok(/_id$/.test(name) || also.includes(name) || isSaid, `it shows ${name}`);

@@ -47,7 +47,7 @@ test("a client that disconnects during the handshake does no harm", async () => 
     const client = connect(Number(port), hostname);
     await once(client, "connect");
     client.write(`GET ${path} HTTP/1.1\r\nhost: hub\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n`);
-    // Both are there before the hub reads them: its answer fails, and an unhandled failure ends the process.
+    // Both are there before the hub reads them: its response fails, and an unhandled failure ends the process.
     client.resetAndDestroy();
     await once(client, "close");
   }
@@ -55,7 +55,7 @@ test("a client that disconnects during the handshake does no harm", async () => 
 });
 
 // As Java's client does with every request, by default.
-test("a request that offers another protocol is answered normally", async () => {
+test("a request that offers another protocol is handled normally", async () => {
   const asked = request(`${hub.url}/healthz`, { headers: { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c" } });
   asked.end();
   const [answer] = await once(asked, "response");
@@ -82,7 +82,7 @@ test("every role may open a socket, but not from another site", async () => {
   }
 });
 
-test("a browser sees a wrong credential as close code 1006, and GET /v1/me answers 401", async () => {
+test("a browser sees a wrong credential as close code 1006, and GET /v1/me returns 401", async () => {
   const token = `${home.member.token}x`;
   const socket = new WebSocket(`${hub.url.replace("http", "ws")}${socketAccess.path}`, ["bearer", token]);
   const closed = once(socket, "close");
@@ -133,7 +133,7 @@ async function listen(token: string): Promise<string[]> {
   return frames;
 }
 
-/** Asks for a socket, and says how that was answered. */
+/** Requests a socket, and returns the outcome. */
 function shakeHands(asked: {
   authorization?: string | null;
   token?: string;

@@ -18,7 +18,7 @@ import { openSimulatorClient } from "./src/simulator-client.ts";
 const stopWithinMs = patient(10_000);
 
 test(
-  "after SIGTERM under load the hub answers open requests and ends within 10 s with all its processes, and the next start continues",
+  "after SIGTERM under load the hub finishes open requests and ends within 10 s with all its processes, and the next start continues",
   { skip: withoutProc },
   async () => {
     await using simulator = await startSimulator(openPlatforms);
@@ -54,7 +54,7 @@ test(
     await settledByApi(client, platforms, conversationIds);
     const report = await observe({ client, simulator: platforms, conversationIds, checker: load.checker });
     assertFine(report);
-    // Nothing was cut off: an orderly stop leaves no attempt without an answer.
+    // Nothing was cut off: an orderly stop leaves no attempt without a response.
     assert.equal(report.counts.excusedDuplicates, 0);
     assert.equal(report.counts.received, report.counts.accepted);
     next.kill("SIGINT");

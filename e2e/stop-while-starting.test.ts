@@ -39,7 +39,7 @@ for (const [what, env, logged] of [
   }
 }
 
-test("SIGTERM ends a start at once while PostgreSQL does not answer", { skip: withoutProc }, async () => {
+test("SIGTERM ends a start at once while PostgreSQL does not respond", { skip: withoutProc }, async () => {
   let connections = 0;
   const silent = createServer((socket) => {
     connections += 1;
@@ -93,7 +93,7 @@ for (const to of ["the hub", "all processes, as by Ctrl-C"]) {
   );
 }
 
-test("SIGTERM ends a start at once while the simulator does not answer", { skip: withoutProc }, async () => {
+test("SIGTERM ends a start at once while the simulator does not respond", { skip: withoutProc }, async () => {
   await using place = await openHubPlace({ ...slowStop });
   const hub = place.spawn();
   const simulator = await until(

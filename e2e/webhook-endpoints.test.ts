@@ -179,7 +179,7 @@ test("an ordered endpoint waits for its first event, an unordered one continues,
   }
 });
 
-test("a test is sent at once and answered with its attempt; a redirect is a failure and 410 disables", async () => {
+test("a test is sent at once and returns its attempt; a redirect is a failure and 410 disables", async () => {
   const { webhook_endpoint_id: id, secret } = await connect("tested", { events: ["conversation.updated"] });
   const attempt = await hub.client.webhookEndpoints.test(id);
   assert.equal(attempt.status, "succeeded");

@@ -80,7 +80,7 @@ test("the receiver of the guide prints each event once", async () => {
   assert.equal(program.said().match(/webhook_endpoint\.test/g)?.length, 1, "the replay was known by its id");
 });
 
-test("the bot of the guide answers, and keeps running when the hub refuses its answer: the retry succeeds", async () => {
+test("the bot of the guide replies, and keeps running when the hub refuses the reply: the retry succeeds", async () => {
   const { admin } = await firstWorkspace(hub);
   const agent = await newUser(hub, admin, "agent");
   const { key } = await agent.client.apiKeys.create({ name: "bot", scopes: ["messages:write"] });
@@ -93,7 +93,7 @@ test("the bot of the guide answers, and keeps running when the hub refuses its a
   await ana.writes("boa tarde");
   await until("the hub saw the failure", async () => (await program.statuses()).includes(500));
   assert.ok(program.isRunning(), program.said());
-  assert.match(program.said(), /The hub answered 401/);
+  assert.match(program.said(), /The hub returned 401/);
 
   await hub.admin.users.change(agent.userId, { disabled: false });
   assert.equal((await ana.receives(2))[1]!.text, "Ana, you wrote: boa tarde");

@@ -16,7 +16,7 @@ export class ApiError extends Error {
 
   constructor(response: Response, body: unknown) {
     const { code, message, details, request_id } = errorOf(body);
-    super(message ?? `The hub answered ${response.status} without a reason.`);
+    super(message ?? `The hub returned ${response.status} without a reason.`);
     this.status = response.status;
     this.code = code ?? "INTERNAL";
     this.details = details ?? {};
@@ -53,7 +53,7 @@ interface Answer<Body> {
 }
 
 /**
- * One request. Throws `ApiError` when the hub refuses it, and the error of `fetch` when there is no answer. After 429 it is
+ * One request. Throws `ApiError` when the hub refuses it, and the error of `fetch` when there is no response. After 429 it is
  * retried up to `maxRetries` times, when `retry-after` has passed.
  */
 export type Call = <Body>(method: string, path: string, options?: CallOptions) => Promise<Answer<Body>>;

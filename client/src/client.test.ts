@@ -11,7 +11,7 @@ interface Seen {
   body: unknown;
 }
 
-/** A `fetch` that answers from a list, and what it was asked. */
+/** A `fetch` that responds from a list, and what it was asked. */
 function answering(answer: (seen: Seen) => [status: number, body: unknown, headers?: Record<string, string>]) {
   const seen: Seen[] = [];
   const fetch = (async (input: string, init: RequestInit) => {
@@ -26,7 +26,7 @@ function answering(answer: (seen: Seen) => [status: number, body: unknown, heade
   return { seen, fetch };
 }
 
-test("an error answer becomes an ApiError with all its fields", async () => {
+test("an error response becomes an ApiError with all its fields", async () => {
   const error = { code: "OVERLOADED", message: "Too much waits.", details: { queue: 5 }, request_id: "r1" };
   const { fetch } = answering(() => [503, { success: false, error }, { "retry-after": "2" }]);
   const client = openClient({ url, fetch, credential: { token: "t" } });
@@ -66,7 +66,7 @@ test("a request refused with 429 or 503 is retried after retry-after, at most tw
   assert.equal(seen.length, 7);
 });
 
-test("an answer of another server is an ApiError too", async () => {
+test("a response from another server is an ApiError too", async () => {
   const { fetch } = answering(() => [502, "Bad gateway"]);
   const client = openClient({ url, fetch, credential: { token: "t" } });
   await assert.rejects(client.auth.me(), { name: "ApiError", status: 502, code: "INTERNAL" });

@@ -73,7 +73,7 @@ test("a socket without HELLO is closed", async () => {
 });
 
 // A network that is gone without a word: the browser would wait for minutes.
-test("a silent hub gets a PING after a heartbeat, and the socket is closed without an answer", async () => {
+test("a silent hub gets a PING after a heartbeat, and the socket is closed without a response", async () => {
   const { socket, other, frames } = open("7");
   other.receive(hello);
   mock.timers.tick(29_999);

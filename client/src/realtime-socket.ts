@@ -16,12 +16,12 @@ export interface SocketEnd {
 
 export interface RealtimeSocket {
   say(frame: ClientFrame): void;
-  /** Ends it at once, even if the hub does not answer. */
+  /** Ends it at once, even if the hub does not respond. */
   end(): void;
   readonly ended: Promise<SocketEnd>;
 }
 
-/** For HELLO, and for the answer to a ping, in milliseconds. */
+/** For HELLO, and for the response to a ping, in milliseconds. */
 const patienceMs = 10_000;
 /** As if the network had broken: no close frame arrived. */
 const brokenCode = 1006;
@@ -48,7 +48,7 @@ export function openRealtimeSocket({ WebSocket, url, token, cursor, onFrame }: S
   function end(): void {
     if (isOver) return;
     socket.close();
-    // The close frame may never be answered.
+    // The close frame may never get a response.
     finish(brokenCode);
   }
 

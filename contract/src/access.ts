@@ -34,7 +34,7 @@ export type Scope = (typeof scopes)[number];
  */
 export type Access = "public" | { role: Role; scope?: Scope | readonly Scope[]; session?: true };
 
-/** The scope without which an API key sees of the answer only ids and what it sent; null for an operation that reads. */
+/** The scope without which an API key sees of the response only ids and what it sent; null for an operation that reads. */
 export function readScopeOf(access: Access): Scope | null {
   if (access === "public") return null;
   const written = [access.scope ?? []].flat().find((scope) => scope.endsWith(":write"));

@@ -64,7 +64,7 @@ export const userAddresses = operations("Users", {
     description:
       "When an admin calls it, the address is added at once: 201, or 409 with the participant that has it. Users prove their own " +
       "addresses: 202, and the hub sends the address a one-time code, which is valid for 10 minutes and 5 tries. The " +
-      "answer is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user " +
+      "response is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user " +
       "and an address may each have 3 open verifications, and start 5 an hour. 422 when no account of the channel is connected.",
     access,
     idempotent: true,

@@ -73,7 +73,7 @@ const CreatedApiKey = named(
   "CreatedApiKey",
   Type.Object({
     ...ApiKey.properties,
-    key: Type.String({ description: "The key itself. Only this answer shows it." }),
+    key: Type.String({ description: "The key itself. Only this response shows it." }),
   }),
 );
 

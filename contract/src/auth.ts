@@ -87,7 +87,7 @@ export const auth = operations("Authentication", {
     path: "/auth/token",
     summary: "Log in with a username and password",
     description:
-      "An unknown user and a wrong password get the same answer. After several failures a client must wait for its turn: 429 " +
+      "An unknown user and a wrong password get the same response. After several failures a client must wait for its turn: 429 " +
       "with `retry-after`. Attempts of other clients do not delay a reserved turn. An IP address from which the user has " +
       "logged in before has its own attempts.",
     access: "public",
@@ -101,7 +101,7 @@ export const auth = operations("Authentication", {
     path: "/auth/refresh",
     summary: "Exchange a refresh token for new tokens",
     description:
-      "A refresh token works once. If you use it again within 10 seconds, because the answer was lost, you get the same new " +
+      "A refresh token works once. If you use it again within 10 seconds, because the response was lost, you get the same new " +
       "refresh token. Any other second use ends the session.",
     access: "public",
     admission: "always",

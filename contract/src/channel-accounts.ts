@@ -57,7 +57,7 @@ const ChannelAccountSettings = named(
 
 const PlatformAnswer = named(
   "PlatformAnswer",
-  Type.Object({ ok: Type.Boolean(), detail: Type.String({ description: "What the platform answered." }) }),
+  Type.Object({ ok: Type.Boolean(), detail: Type.String({ description: "What the platform responded." }) }),
   { ok: true, detail: "The platform accepts the credentials." },
 );
 
@@ -71,7 +71,7 @@ const accountFields = {
   attention: nullable(
     Type.Object({
       reason: Type.String({ description: "`CREDENTIALS_INVALID` or `ACCOUNT_RESTRICTED`." }),
-      detail: Type.String({ description: "What the platform answered." }),
+      detail: Type.String({ description: "What the platform responded." }),
       since: time,
     }),
     { description: "Why the account needs attention; null unless it does." },
@@ -114,7 +114,7 @@ const Health = named(
       description: "The last failure of the platform or the credentials; null when there was none since the start.",
     }),
     rate_per_second: Type.Number({ description: "The limit in force, in requests a second." }),
-    in_flight: Type.Integer({ description: "Requests to the platform that have no answer yet." }),
+    in_flight: Type.Integer({ description: "Requests to the platform that have no response yet." }),
     parked_lanes: Type.Integer({
       description: "Addresses whose messages wait for their next attempt, or for the account to be active again.",
     }),
@@ -163,7 +163,7 @@ const ChannelAccountChange = named(
     {
       name: Type.Optional(line(200)),
       status: Type.Optional(
-        Type.Enum(["active", "disabled"], { description: "Only the platform's answer sets `needs_attention`." }),
+        Type.Enum(["active", "disabled"], { description: "Only the platform's response sets `needs_attention`." }),
       ),
       credentials: Type.Optional(credentials),
       settings,
@@ -186,7 +186,7 @@ export const channelAccounts = operations("Channel accounts", {
     description:
       "The credentials are stored encrypted and never shown again. The hub sets the webhook at the platform; `webhook` says " +
       "whether that worked. If not, the account exists all the same: retry with `POST …/verify`. With credentials that the " +
-      "platform refuses the answer is 422, and nothing is stored. With `verify: false` the hub does not call the platform.",
+      "platform refuses the response is 422, and nothing is stored. With `verify: false` the hub does not call the platform.",
     access: write,
     idempotent: true,
     shows: "all",
@@ -218,7 +218,7 @@ export const channelAccounts = operations("Channel accounts", {
       "or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent " +
       "to that address; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and " +
       "about the stored ones before an account that needs attention or is disabled becomes active. If the platform " +
-      "refuses them, the answer is 422 and nothing changes. New credentials make an account active that needed " +
+      "refuses them, the response is 422 and nothing changes. New credentials make an account active that needed " +
       "attention, and the waiting messages are sent.",
     access: write,
     body: ChannelAccountChange,

@@ -141,7 +141,7 @@ const ChannelCapabilities = named(
     receipts: Type.Array(Type.String(), { description: "The receipts that the platform sends." }),
     replies: Type.Boolean(),
     typing: Type.Enum(["always", "answer", "never"], {
-      description: "When typing is shown: always, or only in answer to a message of the person.",
+      description: "When typing is shown: always, or only in reply to a message of the person.",
     }),
     read_marks: Type.Boolean({ description: "Whether the person sees that their messages were read." }),
     window: messagingWindow,
@@ -167,7 +167,7 @@ const NotShown = named(
         code: Type.String({
           description:
             "`CHANNEL_ACCOUNT_NEEDS_ATTENTION`, `CHANNEL_ACCOUNT_DISABLED`, `NOTHING_TO_ANSWER` (the channel shows typing only in " +
-            "answer to a message), `PLATFORM_UNAVAILABLE`, `UNKNOWN` (no answer came), `RATE_LIMITED`, or why the platform refuses it.",
+            "reply to a message), `PLATFORM_UNAVAILABLE`, `UNKNOWN` (no response arrived), `RATE_LIMITED`, or why the platform refuses it.",
         }),
         is_retried: Type.Boolean({ description: "Whether the hub retries it until the platform accepts it." }),
       }),
@@ -300,7 +300,7 @@ export const conversations = operations("Conversations", {
     description:
       "Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would " +
       "go, at most once in 4 seconds for each participant in a conversation. 204: the platforms that can show it have accepted it (see `typing` of the " +
-      "capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in answer to a " +
+      "capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in reply to a " +
       "message, that message is marked as read.",
     access: write,
     shows: ["not_shown"],

@@ -148,7 +148,7 @@ function showWebhook(name: string, schema: Json): Json {
     description: signed,
     security: [],
     requestBody: { required: true, content: { "application/json": { schema } } },
-    responses: { "2XX": { description: "Accepted. Any other answer is a failure: the event is sent again." } },
+    responses: { "2XX": { description: "Accepted. Any other response is a failure: the event is sent again." } },
   };
 }
 
@@ -193,13 +193,13 @@ function showOperation(operation: Operation, show: (schema: Schema) => Json): Js
   };
 }
 
-/** With what an API key without the read scope sees of the answer. */
+/** With what an API key without the read scope sees of the response. */
 function describe({ description = "", access, answers, shows = [] }: Operation): string {
   const scope = readScopeOf(access);
   const hasBody = Object.values(answers).some((schema) => schema !== null);
   if (scope === null || shows === "all" || !hasBody) return description;
   const also = shows.length === 0 ? "" : `, and ${shows.map((name) => `\`${name}\``).join(", ")}`;
-  return `${description} To an API key without \`${scope}\` the answer shows only ids and the values that the request sent${also}.`.trim();
+  return `${description} To an API key without \`${scope}\`, the response shows only ids and the values that the request sent${also}.`.trim();
 }
 
 function showAnswer(
@@ -252,7 +252,7 @@ function parametersOf(place: string, schema: TSchema | undefined): Parameter[] {
   }));
 }
 
-/** With which errors an operation may answer, in ascending order. */
+/** The errors that an operation may return, in ascending order. */
 export function errorsOf(operation: Operation): ErrorStatus[] {
   const { access, path, query, body, answers, errors: others = [] } = operation;
   const hasInput = query !== undefined || body !== undefined || path.includes("{");

@@ -67,8 +67,8 @@ const messageFields = {
   conversation_type: nullable(ConversationType),
   sender_id: uuid,
   sender_name: nullable(text("The sender's current name.")),
-  channel_account_id: nullable(text("Your account on that channel; `via` sends an answer from it.")),
-  reply_to: nullable(text("The message of this conversation that it answers.")),
+  channel_account_id: nullable(text("Your account on that channel; `via` sends a reply from it.")),
+  reply_to: nullable(text("The message of this conversation that it replies to.")),
 };
 
 const newMessageFields = {
@@ -170,7 +170,7 @@ export const events = operations("Realtime", {
       "An API key needs the scopes `events:read`, `messages:read` and `conversations:read`. Without `after` a page begins with " +
       "the oldest stored event. Continue with `after` = `next_cursor`: a page may hold fewer events than `limit`, because it " +
       "ends at about 1 MiB, and only an empty page means that nothing more has happened. A `GAP` says that events after " +
-      "your cursor are no longer stored: read the current state instead. With `accept: text/event-stream` the answer is a stream of " +
+      "your cursor are no longer stored: read the current state instead. With `accept: text/event-stream` the response is a stream of " +
       "server-sent events that begins after `last-event-id`, or `after`, or now.",
     access: { role: "member", scope: feedScopes },
     admission: "streams",

@@ -49,7 +49,7 @@ const Liveness = named("Liveness", Type.Object({ status: Type.String({ descripti
 /** Of probes: never refused, and not counted. */
 const open = { access: "public", limit: "none", admission: "always" } as const;
 
-/** What operators ask a process. The answers say nothing about workspaces. */
+/** What operators ask a process. The responses say nothing about workspaces. */
 export const health = operations("Operations", {
   getLiveness: {
     method: "GET",

@@ -77,7 +77,7 @@ export const invitations = operations("Users", {
     path: "/v1/invitations",
     summary: "Invite a person",
     description:
-      "The token creates one user with this email address and role. Only this answer shows it. With `SMTP_URL` set, the hub " +
+      "The token creates one user with this email address and role. Only this response shows it. With `SMTP_URL` set, the hub " +
       "also mails it.",
     access: write,
     idempotent: true,

@@ -93,7 +93,7 @@ export const NewMessage = named(
           description:
             "An address, such as `whatsapp:+5511999991111`; for callers with the role member, that of a user. The message goes " +
             "into the caller's private conversation with that person or, for agents and API keys, into the workspace's: if " +
-            "there are both, into the one used last. To answer a message, give its `conversation_id` instead.",
+            "there are both, into the one used last. To reply to a message, give its `conversation_id` instead.",
         }),
       ),
       from: Type.Optional(uuid),
@@ -218,7 +218,7 @@ export const messages = operations("Messages", {
     summary: "Send a message",
     description:
       "202 means that the message is on durable storage. `message_id` is an idempotency key that never expires: the same id and " +
-      "body again return the same answer with the header `idempotent-replayed: true`.",
+      "body again return the same response with the header `idempotent-replayed: true`.",
     access: send,
     idempotent: true,
     shows: "all",

@@ -23,13 +23,13 @@ export interface OperationShape {
    * error's.
    */
   readonly answers: Readonly<Record<number, TSchema | null>>;
-  /** Of the answers; default: JSON. The schema is then that of the text, or of one of its lines. */
+  /** Of the responses; default: JSON. The schema is then that of the text, or of one of its lines. */
   readonly contentType?: "text/plain" | "application/x-ndjson";
-  /** In addition to 400, 401, 403, 404, 429 and 503 where the operation can answer so: see `document.ts`. */
+  /** In addition to 400, 401, 403, 404, 429 and 503 where the operation can return them: see `document.ts`. */
   readonly errors?: readonly ErrorStatus[];
   /** Where requests are not counted by the rule: `address` also counts a `GET`, `none` counts nothing. */
   readonly limit?: "address" | "none";
-  /** Answered however busy the hub is; `streams`: only a request for an event stream. */
+  /** Served however busy the hub is; `streams`: only a request for an event stream. */
   readonly admission?: "always" | "streams";
   /**
    * It takes an `Idempotency-Key`. Keys belong to the caller; of a public operation, to the value of this field of the
@@ -37,7 +37,7 @@ export interface OperationShape {
    */
   readonly idempotent?: true | { readonly by: string };
   /**
-   * Of an operation with a write scope: what its answer shows to an API key without the read scope, beside ids and what
+   * Of an operation with a write scope: what its response shows to an API key without the read scope, beside ids and what
    * the request said. A field of a field is written `field.inner`, also inside an array. `all`: the request made it.
    */
   readonly shows?: "all" | readonly string[];

@@ -27,7 +27,7 @@ export const platformWebhooks = operations("Platform webhooks", {
     ...place,
     summary: "Receive a webhook of a platform",
     description:
-      "The body is the platform's own, of at most 4 MiB. With a wrong signature the answer is 401 and nothing is stored; " +
+      "The body is the platform's own, of at most 4 MiB. With a wrong signature the response is 401 and nothing is stored; " +
       "with a valid one it is 200 once the webhook is durable. 503 while the channel account is disabled.",
     answers: { 200: Type.Object({}) },
     errors: [401, 413],

@@ -102,10 +102,10 @@ export function line(maxLength: number) {
 export const idempotencyKey = Type.String({
   pattern: "^[\\x20-\\x7e]{1,255}$",
   description:
-    "1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same answer, with the " +
+    "1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the " +
     "header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets " +
     "409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember " +
-    "401, 403, 404, 429, 5xx and answers with `retry-after`: send the same key again.",
+    "401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again.",
 });
 
 export const ErrorBody = named(

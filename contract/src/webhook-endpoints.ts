@@ -12,7 +12,7 @@ export const maxEndpoints = 50;
 export const maxReplayed = 5_000;
 
 /**
- * Why it is disabled: an admin said so, it answered 410, nothing reached it for five days, or the user or API key that
+ * Why it is disabled: an admin said so, it returned 410, nothing reached it for five days, or the user or API key that
  * made it could not make it now.
  */
 export const disabledReasons = ["requested", "gone", "failing", "maker_lost_access"] as const;
@@ -91,7 +91,7 @@ const endpointFields = {
   disabled_reason: nullable(
     Type.Enum([...disabledReasons], {
       description:
-        "`requested`: by an admin. `gone`: it answered 410. `failing`: it failed for five days without a success. " +
+        "`requested`: by an admin. `gone`: it returned 410. `failing`: it failed for five days without a success. " +
         "`maker_lost_access`: the user or API key that made it would no longer be allowed to make it.",
     }),
   ),
@@ -128,7 +128,7 @@ const WebhookEndpointWithSecret = named(
   "WebhookEndpointWithSecret",
   Type.Object({
     ...endpointFields,
-    secret: Type.String({ description: "Verifies the signatures. It is shown only in this answer." }),
+    secret: Type.String({ description: "Verifies the signatures. It is shown only in this response." }),
   }),
   { ...example, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" },
 );
@@ -146,7 +146,7 @@ const WebhookAttempt = named(
     status: attemptStatus,
     status_code: nullable(Type.Integer()),
     error: nullable(Type.String()),
-    answer: nullable(Type.String({ description: "The first KiB of the endpoint's answer." })),
+    answer: nullable(Type.String({ description: "The first KiB of the endpoint's response." })),
     started_at: time,
     duration_ms: Type.Integer(),
     next_attempt_at: nullable(time),
@@ -159,7 +159,7 @@ const WebhookAttempt = named(
     number: 1,
     status: "failed",
     status_code: 500,
-    error: "It answered 500.",
+    error: "It returned 500.",
     answer: "Internal Server Error",
     started_at: "2026-11-29T12:00:00.000Z",
     duration_ms: 87,
@@ -209,7 +209,7 @@ const ReplayedEvent = named("ReplayedEvent", Type.Object({ replayed: Type.Intege
   webhook_id: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3f",
 });
 
-/** What the endpoint answered, `answer`, is read like all attempts. */
+/** The endpoint's response, `answer`, is read like all attempts. */
 const testOutcome = [
   "event",
   "number",

@@ -6,7 +6,7 @@ import { chooseSecrets } from "../../server/src/secrets.ts";
 import { until } from "../../server/src/testing/until.ts";
 import { type Caller, newUser, type Workspace } from "./workspace.ts";
 
-/** A credential that counts no more, or never did, and how every route answers it. */
+/** A credential that counts no more, or never did, and how every route responds to it. */
 export interface Refused {
   name: string;
   authorization: string | null;

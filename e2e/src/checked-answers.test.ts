@@ -7,7 +7,7 @@ import { closeAfterTests } from "../../server/src/testing/close-after-tests.ts";
 import { checkAnswersOf, openAnswerCheck, requireValidAnswers } from "./checked-answers.ts";
 
 const opened = closeAfterTests();
-/** What the server answers to any request. */
+/** The server's response to any request. */
 let answer: { status: number; body: unknown };
 let url: string;
 let check: ReturnType<typeof openAnswerCheck>;
@@ -49,12 +49,12 @@ async function requireMismatch(asking: Promise<Response>, expected: RegExp): Pro
   );
 }
 
-test("an answer that the document describes can be read as before", async () => {
+test("a response that the document describes can be read as before", async () => {
   assert.deepEqual(await (await ask("GET", path, 200, contact)).json(), contact);
   assert.deepEqual(check.takeErrors(), []);
 });
 
-test("a wrong answer fails, with its method, path, status and the first error", async () => {
+test("a wrong response fails, with its method, path, status and the first error", async () => {
   const wrong = ask("GET", "/v1/contacts", 200, { data: [{ ...contact, addresses: null }], next_cursor: null });
   await requireMismatch(wrong, /^GET \/v1\/contacts returned 200, .*: \/data\/0\/addresses must be array$/);
   await requireMismatch(ask("GET", path, 200, shortened), /must have required property 'display_name'$/);
@@ -74,7 +74,7 @@ test("every refusal is an error of the document", async () => {
   }
 });
 
-test("only the answer of a write to an API key that cannot read may lack fields", async () => {
+test("only the response of a write to an API key that cannot read may lack fields", async () => {
   const change = (token: string, body: unknown = shortened) => ask("PATCH", path, 200, body, token);
   await change("c4a_unknown");
   await requireMismatch(change("c4a_unknown", { ...shortened, display_name: 7 }), /\/display_name must be string$/);
@@ -84,7 +84,7 @@ test("only the answer of a write to an API key that cannot read may lack fields"
   await requireMismatch(ask("POST", "/v1/contacts", 201, shortened, "c4a_unknown"), /must have required property/);
 });
 
-test("the answer of a write to an API key that can read is complete", async () => {
+test("the response of a write to an API key that can read is complete", async () => {
   for (const [key, scopes] of Object.entries({ c4a_writes: ["contacts:write"], c4a_all: ["*"] })) {
     await ask("POST", "/v1/api-keys", 201, {
       api_key_id: contact.contact_id,
@@ -110,10 +110,10 @@ test("other servers and paths are not checked", async () => {
   assert.equal((await openAnswerCheck(globalThis.fetch).fetch(`${url}${path}`)).status, 200);
 });
 
-test("fetch itself checks the hubs of the harness, and a wrong answer is reported even if its error was caught", async () => {
+test("fetch itself checks the hubs of the harness, and a wrong response is reported even if its error was caught", async () => {
   checkAnswersOf(url);
   answer = { status: 200, body: shortened };
   await assert.rejects(fetch(`${url}${path}`), /must have required property/);
-  assert.throws(requireValidAnswers, /^AggregateError: 1 answers were wrong\. The first: GET /);
+  assert.throws(requireValidAnswers, /^AggregateError: 1 responses were wrong\. The first: GET /);
   requireValidAnswers();
 });

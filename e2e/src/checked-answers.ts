@@ -1,5 +1,5 @@
 /**
- * Holds the JSON answers that tests get from hubs against contract/openapi.json. The first call of `checkAnswersOf` wraps
+ * Holds the JSON responses that tests get from hubs against contract/openapi.json. The first call of `checkAnswersOf` wraps
  * `fetch` of this process.
  */
 import { readScopeOf } from "../../contract/src/access.ts";
@@ -7,7 +7,7 @@ import { contract } from "../../contract/src/contract.ts";
 import type { Operation } from "../../contract/src/operation.ts";
 import { openApi, pointerTo, schemaError } from "./openapi.ts";
 
-/** Larger answers are not checked, because reading them twice costs too much. */
+/** Larger responses are not checked, because reading them twice costs too much. */
 const maxBodyBytes = 1024 * 1024;
 const apiKeyPrefix = "c4a_";
 const json = "application/json";
@@ -24,7 +24,7 @@ const places = contract
 
 let installed: ReturnType<typeof openAnswerCheck> | null = null;
 
-/** From now on `fetch` throws when a hub at this address gives an answer that the document does not describe. */
+/** From now on `fetch` throws when a hub at this address gives a response that the document does not describe. */
 export function checkAnswersOf(url: string): void {
   if (installed === null) {
     installed = openAnswerCheck(globalThis.fetch);
@@ -33,11 +33,11 @@ export function checkAnswersOf(url: string): void {
   installed.add(url);
 }
 
-/** Throws for the wrong answers since the last call, because what called `fetch` may have caught its error. */
+/** Throws for the wrong responses since the last call, because what called `fetch` may have caught its error. */
 export function requireValidAnswers(): void {
   const errors = installed?.takeErrors() ?? [];
   if (errors.length > 0)
-    throw new AggregateError(errors, `${errors.length} answers were wrong. The first: ${errors[0]!.message}`);
+    throw new AggregateError(errors, `${errors.length} responses were wrong. The first: ${errors[0]!.message}`);
 }
 
 export function openAnswerCheck(fetch: Fetch) {

@@ -42,7 +42,7 @@ test("a message that was not sent is unexpected; one that may have been accepted
   assert.deepEqual(checker.report().unexpected, [{ recipient: ana, key: "from nowhere" }]);
 });
 
-test("a message may arrive once more for each attempt without an answer", () => {
+test("a message may arrive once more for each attempt without a response", () => {
   const checker = openChecker();
   accept(checker, 1, [ana]);
   checker.received({ recipient: ana, key: "m1" });

@@ -1,6 +1,6 @@
 /**
  * Checks the fate of every message against the promises: nothing accepted is lost, nothing arrives that was not sent, a
- * repetition follows an attempt without an answer, order is by `seq`, and no status moves back.
+ * repetition follows an attempt without a response, order is by `seq`, and no status moves back.
  *
  * Pure. Observations may be reported in any interleaving; only the order of `received` calls of one recipient and of
  * `status` calls of one delivery counts. Time and memory are linear in them; a million messages are fine.
@@ -8,11 +8,11 @@
 export interface Checker {
   /** A 202. Repeating it, as for a retry, changes nothing. */
   accepted(message: AcceptedMessage): void;
-  /** Sent without an answer: it may be received or not. */
+  /** Sent without a response: it may be received or not. */
   maybeAccepted(message: MaybeAccepted): void;
   /** A platform got it for this person. */
   received(receipt: { recipient: string; key: string; at?: string | number }): void;
-  /** An attempt at it ended without an answer: the recipient may get it once more than once. */
+  /** An attempt at it ended without a response: the recipient may get it once more than once. */
   unknownAttempt(attempt: { recipient: string; key: string }): void;
   /** The next status of a delivery. `isReplay` starts it again, as the replay of a dead letter does. */
   status(change: { deliveryId: string; status: string; isReplay?: boolean; at?: string | number }): void;

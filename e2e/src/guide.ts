@@ -57,7 +57,7 @@ interface GuideRun {
   env: Record<string, string>;
   /** By the first line of their block. */
   open?: Readonly<Record<string, OpenCommand>>;
-  /** Answers when the hub has nothing under way: `sleep` waits for it. */
+  /** Responds when the hub has nothing under way: `sleep` waits for it. */
   settledUrl?: string;
   limitMs?: number;
 }
@@ -90,7 +90,7 @@ export async function runGuide({ blocks, folder, env, open = {}, ...run }: Guide
 
   const problems = requests
     .filter(({ status }) => status < 200 || status > 299)
-    .map(({ block, status, args }) => `line ${block}: ${status || "no answer"} to curl ${args}`);
+    .map(({ block, status, args }) => `line ${block}: ${status || "no response"} to curl ${args}`);
   if (code !== 0) problems.push(`the shell ended with ${code}`);
   const said = Map.groupBy(output.split(/^(?=::block )/m), (part) => Number(/^::block (\d+)/.exec(part)?.[1]));
   for (const { line } of commands) {

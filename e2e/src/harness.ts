@@ -140,7 +140,7 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
     if (token !== null) headers.authorization = `Bearer ${token}`;
     const answer = await fetch(url + path, { method, headers, ...(body && { body: JSON.stringify(body) }) });
     const text = await answer.text();
-    if (!answer.ok) throw new Error(`${method} ${path} was answered with ${answer.status}: ${text}`);
+    if (!answer.ok) throw new Error(`${method} ${path} got ${answer.status}: ${text}`);
     return text === "" ? null : JSON.parse(text);
   }
 

@@ -25,7 +25,7 @@ export type Listener = Awaited<ReturnType<typeof listen>>;
 
 /**
  * A socket of a test that keeps every frame. Resolves with HELLO; rejects when the upgrade was refused, with the
- * answer.
+ * response.
  */
 export async function listen(options: ListenOptions) {
   const { url, token, cursor, starts = cursor === undefined, tokenBy = "header", protocols = [] } = options;
@@ -112,7 +112,7 @@ export class UpgradeRefused extends Error {
   readonly body: { error: { code: string } };
 
   constructor(status: number, body: string) {
-    super(`The upgrade was answered with ${status}: ${body}`);
+    super(`The upgrade got ${status}: ${body}`);
     this.status = status;
     this.body = JSON.parse(body);
   }

@@ -11,12 +11,12 @@ const maxHoldOfReference = 7;
 /** Most tries: one may contain a garbage collection. */
 const maxTries = 30;
 
-/** Frames on a new socket, followed by a ping, whose answer shows that all were answered. */
+/** Frames on a new socket, followed by a ping, whose response shows that all were handled. */
 export interface Said {
   /** URL of the socket, with the credential. */
   socketUrl: string;
   frames: readonly string[];
-  /** Waits for as many frames of these types, or for the end of the socket: by default for the answer to the ping. */
+  /** Waits for as many frames of these types, or for the end of the socket: by default for the response to the ping. */
   until?: { type: string; count: number };
 }
 
@@ -80,7 +80,7 @@ export function openLoopMeter() {
   return {
     send,
     /**
-     * Returns the answer, the longest hold of the best try, and the limit on this machine at present, both in
+     * Returns the response, the longest hold of the best try, and the limit on this machine at present, both in
      * milliseconds. Stops at the first try within the limit, so every try must cost the hub the same.
      */
     async measure(request: Sent | Said, settled?: () => Promise<void>, tries = maxTries) {

@@ -24,7 +24,7 @@ interface ObserveOptions {
 
 /**
  * Reports to a checker, which has the `accepted` calls of the senders, what the API and the platforms show: what was
- * received, how deliveries changed, which attempts had no answer.
+ * received, how deliveries changed, which attempts had no response.
  */
 export async function observe(options: ObserveOptions): Promise<Observed> {
   const { client, simulator, conversationIds, checker, trails = true } = options;
@@ -36,7 +36,7 @@ export async function observe(options: ObserveOptions): Promise<Observed> {
     checker.received({ recipient: `${channel}:${to}`, key: text ?? "" });
   }
   if (trails) await inParallel(messages, requestsAtOnce, (message) => reportTrail(client, checker, message));
-  // The first attempt of a delivery that needed no other was answered.
+  // The first attempt of a delivery that needed no other got a response.
   const retried = messages.filter(({ deliveries }) => deliveries.some(({ attempts }) => attempts > 1));
   await inParallel(retried, requestsAtOnce, (message) => reportUnknownAttempts(client, checker, message));
   return { ...checker.report(), messages };
@@ -100,7 +100,7 @@ function isFinal({ channel, status }: Message["deliveries"][number]): boolean {
   return status === "failed" || channel === "app" || status === ends.get(channel);
 }
 
-/** A checker with the answers to these senders. */
+/** A checker with the replies to these senders. */
 export function checkerOf(sent: Iterable<Parameters<Checker["accepted"]>[0]>): Checker {
   const checker = openChecker();
   for (const one of sent) checker.accepted(one);

@@ -44,7 +44,7 @@ const connect: Record<RoamerKind, (connecting: Connecting) => Connection> = {
   poller: connectPoller,
 };
 
-/** Frames that are not in the feed, and answers. */
+/** Frames that are not in the feed, and responses. */
 const notOfTheFeed: ReadonlySet<string> = new Set(["PRESENCE", "TYPING", "RESUMING", "RESUMED", "LIVE"]);
 const forgottenMs = 700;
 /** So many connections may give a client no event; it stays on the next one for one, up to so many milliseconds. */

@@ -49,7 +49,7 @@ export function connectStream({ url, token, cursor, onFrame, onCursor }: Connect
   });
 }
 
-/** One page is one connection; an answer that was not read to its end counts for nothing. */
+/** One page is one connection; a response that was not read to its end counts for nothing. */
 export function connectPoller({ url, token, cursor, onFrame, onCursor }: Connecting): Connection {
   const address = new URL(`/v1/events?limit=200&after=${cursor ?? 0}`, url);
   if (cursor === null) onCursor("0");

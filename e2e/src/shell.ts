@@ -13,7 +13,7 @@ interface Request {
   block: number;
   /** The arguments of curl. */
   args: string;
-  /** Status of the answer; 0 when there was none. */
+  /** Status of the response; 0 when there was none. */
   status: number;
 }
 
@@ -31,7 +31,7 @@ interface ShellOptions {
   programs?: Record<string, string>;
 }
 
-/** Runs lines as if pasted into a shell in `folder`, and returns the answer to each curl. */
+/** Runs lines as if pasted into a shell in `folder`, and returns the response to each curl. */
 export async function runShell(lines: string, folder: string, options: ShellOptions = {}): Promise<Ran> {
   const bin = join(folder, ".bin");
   const answers = join(folder, ".answers");
@@ -55,7 +55,7 @@ export async function runShell(lines: string, folder: string, options: ShellOpti
   return { code, output, requests: readAnswers(answers) };
 }
 
-/** The real curl, which also records its arguments and the status of the answer. */
+/** The real curl, which also records its arguments and the status of the response. */
 function watchedCurl(answers: string): string {
   return `file="${answers}/\${BLOCK:-0}-$(date +%s%N)-$$"
 printf '%s' "$*" > "$file.args"

@@ -66,7 +66,7 @@ interface Inbound {
   from: string;
   name?: string;
   payload: string | InboundPayload;
-  /** The platform's id of the message that is answered. */
+  /** The platform's id of the message that is replied to. */
   reply_to?: string;
 }
 

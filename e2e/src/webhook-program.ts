@@ -28,7 +28,7 @@ export async function startWebhookProgram() {
         method: "PUT",
         body: JSON.stringify({ secret, behaviour }),
       });
-      if (!answer.ok) throw new Error(`The receiver answered ${answer.status}.`);
+      if (!answer.ok) throw new Error(`The receiver returned ${answer.status}.`);
     },
     received,
     /** Waits until `enough` holds for the received requests, and returns them. */

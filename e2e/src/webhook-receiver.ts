@@ -1,10 +1,10 @@
 /**
  * A program that receives events, written from the documentation with the package `standardwebhooks`. It verifies every
- * request and answers as configured. Run in its own process, see
+ * request and responds as configured. Run in its own process, see
  * `webhook-program.ts`; it says where it listens as one line of JSON.
  *
  *   POST /hooks/<name>     an endpoint
- *   PUT  /_hooks/<name>    {secret, behaviour}: its secret and how it answers
+ *   PUT  /_hooks/<name>    {secret, behaviour}: its secret and how it responds
  *   GET  /_hooks/<name>    {data: [...]}: every request, oldest first
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";

@@ -64,7 +64,7 @@ describe("the server", { concurrency: 4 }, () => {
     const started = performance.now();
     process.kill(serverPid(folder.dataDir)!, "SIGKILL");
     assert.equal(await busy, "cut off");
-    await until("it answers again", () => answers(postgres.url));
+    await until("it responds again", () => answers(postgres.url));
     t.diagnostic(`back after ${Math.round(performance.now() - started)} ms`);
   });
 
@@ -92,7 +92,7 @@ describe("the server", { concurrency: 4 }, () => {
     await using postgres = await start(folder.dataDir);
     const pid = serverPid(folder.dataDir)!;
     process.kill(pid, "SIGKILL");
-    await until("it answers again", () => answers(postgres.url));
+    await until("it responds again", () => answers(postgres.url));
     assert.notEqual(serverPid(folder.dataDir), pid);
   });
 

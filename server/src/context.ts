@@ -210,7 +210,7 @@ async function openStorage(stack: AsyncDisposableStack, options: StorageOptions)
       : null;
   const databaseUrl = database?.url ?? config.database.url!.reveal();
   const secrets = chooseSecrets(config.secrets, database === null ? null : readOrCreateSecrets(dataDir));
-  waitFor(database === null ? "the database of DATABASE_URL to answer" : "the database to answer");
+  waitFor(database === null ? "the database of DATABASE_URL to respond" : "the database to respond");
   await prepareSchema(databaseUrl, { isEmbedded: database !== null, log, ...start });
   waitFor("the pipeline to open");
   const pools = stack.use(openDatabases({ url: databaseUrl, size: config.database.poolSize, log }));
@@ -231,7 +231,7 @@ interface LinkOptions extends Pick<ContextOptions, "config" | "log" | "start"> {
 async function openProcessLinks(stack: AsyncDisposableStack, { config, log, start, databaseUrl, clock }: LinkOptions) {
   const { signal } = start;
   const redisUrl = config.redisUrl?.reveal() ?? null;
-  if (redisUrl !== null) start.waitFor("Redis to answer");
+  if (redisUrl !== null) start.waitFor("Redis to respond");
   const openRedis = async (url: string) =>
     (await import("./lib/redis.ts")).openRedis({ url, name: "chat4all", clock, log, signal });
   const redis = redisUrl === null ? null : stack.use(await openRedis(redisUrl));

@@ -66,7 +66,7 @@ function cut(text: string, maxLength: number): string {
   return text.length > maxLength ? `${text.slice(0, maxLength)}…`.toWellFormed() : text;
 }
 
-/** Absent, or of another workspace: the answer is the same. */
+/** Absent, or of another workspace: the response is the same. */
 export function notFound(what: string): RequestError {
   return new RequestError("RESOURCE_NOT_FOUND", `There is no such ${what} in this workspace.`);
 }

@@ -67,7 +67,7 @@ export function watchKeys({
       if (problem === null) troubles.worked(part);
       else troubles.failed(part, new MissingKeyError(problem));
     },
-    // Other parts report that the database does not answer.
+    // Other parts report that the database does not respond.
     () => {},
   );
 }

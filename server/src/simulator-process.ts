@@ -12,7 +12,7 @@ const program = fileURLToPath(new URL("../../simulator/src/main.ts", import.meta
 const stopTimeoutMs = 3_000;
 
 interface SimulatorProcess extends AsyncDisposable {
-  /** Makes it read its journal and listen on this server's port; resolves with its URL when it answers. */
+  /** Makes it read its journal and listen on this server's port; resolves with its URL when it responds. */
   start(server: Server): Promise<string>;
 }
 
@@ -75,7 +75,7 @@ function listening(child: ChildProcess, server: Server, complaint: () => string)
       reject(new StartError(reason));
     };
     const ended = () => fail(complaint() || `The platform simulator exited at once (${endOf(child)}): start again.`);
-    const late = `The platform simulator did not answer within ${startTimeoutMs / 1000} s: the machine is too busy. Start again.`;
+    const late = `The platform simulator did not respond within ${startTimeoutMs / 1000} s: the machine is too busy. Start again.`;
     const timer = setTimeout(() => fail(late), startTimeoutMs);
     if (hasEnded(child)) return ended();
     child.once("error", (error) => fail(`The platform simulator cannot be started: ${error.message}.`));

@@ -23,7 +23,7 @@ export function watchProgress(
   const lanes = [...deliverers].map(
     ([channel, deliverer]): Watched => ({
       name: `lanes ${channel}`,
-      // Nothing moves while a platform takes long to answer the only attempt.
+      // Nothing moves while a platform takes long to respond to the only attempt.
       extraMs: config.delivery.timeoutMs,
       check: async () => deliverer.places(),
     }),

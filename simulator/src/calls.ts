@@ -17,12 +17,12 @@ export function json(status: number, body: unknown, headers?: Record<string, str
 
 interface Call {
   run: () => Answer | Promise<Answer>;
-  /** The platform's answer to what `run` threw, and while it is `down`. */
+  /** The platform's response to what `run` threw, and while it is `down`. */
   explain: (error: unknown) => Answer;
   down: () => Answer;
 }
 
-/** Waits for the latency, plays `down`, runs the call and sends the answer. Never throws. */
+/** Waits for the latency, plays `down`, runs the call and sends the response. Never throws. */
 export async function takeCall(world: World, channel: string, reply: FastifyReply, call: Call): Promise<void> {
   try {
     const { latency_ms } = world.settings.of(channel);
@@ -61,8 +61,8 @@ interface SendRules {
 }
 
 /**
- * Runs one send through the faults: it may be delayed, refused, reset, or accepted without an answer.
- * `accept` validates, records and answers; it runs at most once. `to` is undefined when the call names no recipient.
+ * Runs one send through the faults: it may be delayed, refused, reset, or accepted without a response.
+ * `accept` validates, records and responds; it runs at most once. `to` is undefined when the call names no recipient.
  */
 export async function runSend(
   { faults, webhooks }: World,
@@ -93,7 +93,7 @@ function wait(ms: number): Promise<void> {
 }
 
 /**
- * Keeps what a platform got, in the journal before in memory, so before the caller is answered.
+ * Keeps what a platform got, in the journal before in memory, so before the caller gets a response.
  * `key` is unique in the channel; `promise` says in JSON which `webhooks` receipts follow (`OpenFace.promised` reads it).
  */
 export function receive(

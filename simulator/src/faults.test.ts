@@ -8,7 +8,7 @@ import { openReceiver, type Receiver } from "./testing/receiver.ts";
 
 const ana = "+5511999991111";
 
-test("a rate limit answers as each platform does, with the seconds to wait", async () => {
+test("a rate limit responds as each platform does, with the seconds to wait", async () => {
   await using driver = await openDriver();
   await fault(driver, { channel: "whatsapp", fault: "rate_limit", count: 1, retry_after_s: 7 });
   const whatsapp = await driver.sendText(ana, "x");
@@ -39,7 +39,7 @@ test("a server error and a permanent refusal are not accepted", async () => {
   assert.deepEqual(await driver.messages(), []);
 });
 
-test("a timeout after accepting keeps the message without an answer, and a reset keeps nothing", async () => {
+test("a timeout after accepting keeps the message without a response, and a reset keeps nothing", async () => {
   await using driver = await openDriver();
   await fault(driver, { channel: "whatsapp", fault: "timeout_after_accept", count: 1, delay_ms: 30 });
   await assert.rejects(driver.sendText(ana, "kept"));
@@ -125,7 +125,7 @@ test("webhooks can be dropped, duplicated and reordered", async () => {
   assert.deepEqual(statuses(receiver), ["delivered", "read", "sent"]);
 });
 
-test("a webhook is duplicated even if its receiver answers after the delay of the duplicate", async () => {
+test("a webhook is duplicated even if its receiver responds after the delay of the duplicate", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver({
     accounts: [defaultWhatsAppAccount, { ...defaultTelegramAccount, webhook_url: receiver.url }],
@@ -158,7 +158,7 @@ test("a refused webhook is retried with the same bytes, and newer ones do not wa
   for (const body of distinct) assert.ok(bodies.filter((one) => one === body).length >= 1);
 });
 
-test("a webhook times out when its receiver never answers, and is retried", async () => {
+test("a webhook times out when its receiver never responds, and is retried", async () => {
   await using receiver = await openReceiver();
   await using driver = await openWithWebhook(receiver);
   await driver.control("POST", "settings", { channel: "whatsapp", webhook_timeout_ms: 40, auto_receipts: "sent" });

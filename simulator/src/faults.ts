@@ -33,7 +33,7 @@ interface FaultOrder {
   /** `rate_limit`: the seconds that the platform asks for. Default 1. */
   retry_after_s?: number | undefined;
   code?: number | undefined;
-  /** `down`: `true` destroys the socket instead of answering 503. */
+  /** `down`: `true` destroys the socket instead of returning 503. */
   destroy?: boolean | undefined;
 }
 

@@ -22,7 +22,7 @@ test("the process reports its URL to its parent, and ends with SIGTERM or with t
   }
 });
 
-test("a message that was answered survives kill -9", async () => {
+test("a message that got its response survives kill -9", async () => {
   const folder = mkdtempSync(path.join(tmpdir(), "simulator-"));
   try {
     const journal = path.join(folder, "journal.jsonl");

@@ -33,7 +33,7 @@ export async function setUp(hub: BenchHub, people: number): Promise<Workplace> {
   return { authorization, conversations };
 }
 
-/** One call with JSON both ways; throws on every answer that is not 2xx. A body makes it a POST. */
+/** One call with JSON both ways; throws on every response that is not 2xx. A body makes it a POST. */
 export async function call<Result>(
   url: string,
   path: string,
@@ -49,7 +49,7 @@ export async function call<Result>(
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();
-  if (!response.ok) throw new Error(`${path} answered ${response.status}: ${text.slice(0, 500)}`);
+  if (!response.ok) throw new Error(`${path} returned ${response.status}: ${text.slice(0, 500)}`);
   return (text === "" ? undefined : JSON.parse(text)) as Result;
 }
 

@@ -40,7 +40,7 @@ export async function openStage(
   };
 }
 
-/** Every message that was answered with 202 has a place in its conversation, and no other has one. */
+/** Every message that got 202 has a place in its conversation, and no other has one. */
 export async function checkAccepted({ hub, authorization, conversations }: Stage, accepted: number): Promise<void> {
   const counts = await each(conversations, async ({ conversationId }) => {
     const { last_seq } = await call<{ last_seq: number }>(

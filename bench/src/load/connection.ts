@@ -2,14 +2,14 @@ import { connect, type Socket } from "node:net";
 
 /** One keep-alive HTTP/1.1 connection with one request at a time: the least a generator can spend on a request. */
 export interface Connection {
-  /** The whole request. Must not be changed before its answer. */
+  /** The whole request. Must not be changed before its response. */
   send(request: Buffer): void;
   close(): void;
 }
 
 export interface Answer {
   status: number;
-  /** The start of the answer, as far as one read brought it: it shows what went wrong. */
+  /** The start of the response, as far as one read brought it: it shows what went wrong. */
   beginning: Buffer;
 }
 
@@ -57,7 +57,7 @@ function readAnswers(socket: Socket, onAnswer: (answer: Answer) => void, fail: (
       pending = null;
       const head = seen.toString("latin1", 0, end).toLowerCase();
       const field = head.indexOf(lengthField);
-      if (field < 0) return fail(new Error(`an answer without content-length: ${head.slice(0, 200)}`));
+      if (field < 0) return fail(new Error(`a response without content-length: ${head.slice(0, 200)}`));
       answer = { status: Number(head.slice(9, 12)), beginning: seen };
       missingBytes = Number.parseInt(head.slice(field + lengthField.length), 10) - (seen.length - end - headEnd.length);
     } else {

@@ -31,7 +31,7 @@ const order = (url: string) => ({
 
 test("an open loop measures the time of a request from its scheduled start", async () => {
   let stalledAt = 0;
-  // A server that stalls once for 100 ms keeps about 20 requests from being sent or answered.
+  // A server that stalls once for 100 ms keeps about 20 requests from being sent or finished.
   await using server = await openServer((response) => {
     stalledAt ||= performance.now();
     const wait = stalledAt + 100 - performance.now();
@@ -63,7 +63,7 @@ test("the load does not exceed its limit of requests", async () => {
   assert.equal((await load.result).accepted, 25);
 });
 
-test("the answer to the first refused request is reported", async () => {
+test("the response to the first refused request is reported", async () => {
   await using server = await openServer(
     (response) => void response.writeHead(503, { "content-length": 4 }).end("busy"),
   );

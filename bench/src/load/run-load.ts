@@ -3,9 +3,9 @@ import { type LatencySummary, latencies } from "./latencies.ts";
 import { makeRequest, type Request, type Traffic } from "./requests.ts";
 
 /**
- * How requests follow each other. `closed`: each connection sends as soon as it was answered. `open`: at a fixed rate,
- * independent of the answers; latency counts from when a request should have left. `flood`: at a fixed rate that is too
- * much: 503 is an answer like another, a request that finds no idle connection is dropped, and latency counts from when
+ * How requests follow each other. `closed`: each connection sends as soon as it has its response. `open`: at a fixed rate,
+ * independent of the responses; latency counts from when a request should have left. `flood`: at a fixed rate that is too
+ * much: 503 counts as a response like any other, a request that finds no idle connection is dropped, and latency counts from when
  * a request left. One connection of `patientShare` waits as long as `retry-after` says, the others send at once.
  * `credit`: as `closed`, but never more messages than were allowed so far.
  */
@@ -22,16 +22,16 @@ export interface LoadOrder {
 }
 
 export interface LoadResult {
-  /** Messages answered as accepted, the warm-up included. */
+  /** Messages that were accepted, the warm-up included. */
   accepted: number;
   /** Number of the first message that was not sent. */
   nextMessage: number;
-  /** Of those, answered within the measured time. */
+  /** Of those, accepted within the measured time. */
   measured: number;
   /** The measured time: without the warm-up. */
   seconds: number;
   latencyMs: LatencySummary;
-  /** Requests answered with 503 within the measured time, when that is no failure. */
+  /** Requests that got 503 within the measured time, when that is no failure. */
   refused: { measured: number; latencyMs: LatencySummary };
   /** `flood` only: how long refusals took on patient connections. */
   patient: LatencySummary;
@@ -45,13 +45,13 @@ export interface Load {
   readonly result: Promise<LoadResult>;
 }
 
-/** Longest wait for answers after the last request, in milliseconds. */
+/** Longest wait for responses after the last request, in milliseconds. */
 const answerTimeoutMs = 15_000;
 /** One in so many connections is patient. */
 const patientShare = 10;
 const openedAtOnce = 100;
 
-/** Sends until the time or the messages are over, then waits for the last answers. */
+/** Sends until the time or the messages are over, then waits for the last responses. */
 export function runLoad(order: LoadOrder): Load {
   let allow: (messages: number) => void = () => {};
   let allowed = 0;
@@ -190,7 +190,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
       measuredFrom = startedAt + (pace.kind === "credit" ? 0 : pace.warmUpMs);
       endsAt = startedAt + durationMs;
       const timeout = Number.isFinite(durationMs)
-        ? setTimeout(() => done.reject(new Error("requests were never answered")), durationMs + answerTimeoutMs)
+        ? setTimeout(() => done.reject(new Error("requests never got a response")), durationMs + answerTimeoutMs)
         : undefined;
       if (pace.kind === "open" || pace.kind === "flood") sendDue(startedAt, pace.requestsPerSecond);
       else sendIdle();

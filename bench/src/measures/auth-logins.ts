@@ -15,7 +15,7 @@ const pace: Pace = { kind: "open", durationMs: 5_000, warmUpMs: 1_000, requestsP
 
 /**
  * How 500 people who log in at the same moment, each with an account and an address of their own, slow down others: p99
- * of accepting with them and without. A person who is refused waits as long as the answer says; one who has logged in
+ * of accepting with them and without. A client that is refused waits as long as the response says; one who has logged in
  * logs in again.
  */
 export const authLogins: Measure = {
@@ -76,7 +76,7 @@ function startLogIns(url: string, usernames: readonly string[], password: string
       await answer.arrayBuffer();
       if (answer.ok) counts.loggedIn += 1;
       else {
-        if (answer.status !== 503) throw new Error(`a login was answered with ${answer.status}`);
+        if (answer.status !== 503) throw new Error(`a login got ${answer.status}`);
         counts.refused += 1;
         // People are not in step: they retry within the second after `retry-after`.
         const waitMs = (Number(answer.headers.get("retry-after")) + Math.random()) * 1_000;

@@ -9,7 +9,7 @@ const warmStarts = 3;
 
 /**
  * The time from the start of the process until it says that it is ready, the memory that it then holds, and the CPU
- * time of the hub's process until the first message is answered with 202.
+ * time of the hub's process until the first message gets 202.
  */
 export const start: Measure = {
   names: ["start.first", "start.warm", "start.cpu", "memory.idle"],

@@ -90,7 +90,7 @@ async function openSender(url: string, authorization: string, conversationId: st
     new Promise((resolve, reject) => {
       answered = (status) => {
         if (status === 202) resolve(sharedNow());
-        else reject(new CheckFailed(`A message was answered with ${status}.`));
+        else reject(new CheckFailed(`A message got ${status}.`));
       };
       connection.send(request.fill(number));
     });

@@ -10,7 +10,7 @@ import type { MemoryFigures } from "../watch/inspector.ts";
 
 export type SocketsOrder =
   | { kind: "listen" }
-  /** A frame as long as the hub's with this cursor; answers when its first byte is about to be written. */
+  /** A frame as long as the hub's with this cursor; responds when its first byte is about to be written. */
   | { kind: "send"; length: number; cursor: number }
   | { kind: "memory" };
 

@@ -13,7 +13,7 @@ export interface Arena extends Workplace {
   agents(count: number): Promise<string[]>;
   /** How many events the feed holds: the cursor of the newest. */
   head(): Promise<number>;
-  /** Sends messages, one event each, by one request; when that was answered. */
+  /** Sends messages, one event each, by one request; the time of its response. */
   say(count: number): Promise<void>;
 }
 

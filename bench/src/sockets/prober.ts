@@ -59,7 +59,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
 
   async function once(number: number): Promise<{ receivedMs: number; acceptedMs: number }> {
     const accepted = new Promise<number>((resolve) => {
-      answer = (status) => (status === 202 ? resolve(sharedNow()) : fail(`A message was answered with ${status}.`));
+      answer = (status) => (status === 202 ? resolve(sharedNow()) : fail(`A message got ${status}.`));
     });
     const received = new Promise<number>((resolve) => {
       receive = (receivedNumber) => {

@@ -1,4 +1,4 @@
-/** What V8's sampling profiler answers. Source: Chrome DevTools Protocol, domain Profiler. */
+/** What V8's sampling profiler returns. Source: Chrome DevTools Protocol, domain Profiler. */
 export interface CpuProfile {
   nodes: { id: number; callFrame: { functionName: string; url: string; lineNumber: number }; children?: number[] }[];
   /** The node at the top of the stack, at each sample. */

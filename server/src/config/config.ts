@@ -71,7 +71,7 @@ function readConfig(read: EnvReader) {
         "ADMISSION_WAIT",
         kind.duration("10ms", "1m"),
         "500ms",
-        "The longest expected wait for an answer; beyond it, requests get 503.",
+        "The longest expected wait for a response; beyond it, requests get 503.",
       ),
     },
     /** Absolute. */
@@ -186,7 +186,7 @@ function readConfig(read: EnvReader) {
         "UNKNOWN_GRACE",
         kind.duration("100ms", "1d"),
         "30s",
-        "How long an attempt without an answer waits for a receipt before it is tried again.",
+        "How long an attempt without a response waits for a receipt before it is tried again.",
       ),
     },
     webhooks: {

@@ -15,7 +15,7 @@ export interface PlatformAnswer extends HttpAnswer {
 
 /**
  * A request that cannot have reached the platform is a retry and a fault of the platform. One that may have, without an
- * answer (timeout, reset, incomplete answer), is unknown: sending it again could duplicate the message.
+ * response (timeout, reset, incomplete response), is unknown: sending it again could duplicate the message.
  */
 export async function postJson(
   io: ConnectorIo,
@@ -28,7 +28,7 @@ export async function postJson(
     return { answer: { ...answer, json: parseObject(answer.body) } };
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;
-    const detail = cleanDetail(`No answer from the platform: ${hide(error.message)}`);
+    const detail = cleanDetail(`No response from the platform: ${hide(error.message)}`);
     const lost = exchange(null);
     if (error.mayHaveArrived) return { lost: { kind: "unknown", detail, exchange: lost } };
     return { lost: { kind: "retry", afterMs: null, scope: "lane", platformFault: true, detail, exchange: lost } };
@@ -36,13 +36,13 @@ export async function postJson(
 }
 
 /**
- * An answer that is not of the platform's API. A 5xx may come from a gateway that lost the answer of a request that
+ * A response that is not of the platform's API. A 5xx may come from a gateway that lost the response of a request that
  * succeeded, and so may a strange success: unknown. Any other was refused on the way (by a proxy, a wrong `base_url`):
  * nothing was sent.
  */
 export function strangeAnswer(answer: PlatformAnswer, nowMs: number, exchange: Exchange): SendOutcome {
   const { status } = answer;
-  const detail = `The answer ${status} is not one of the platform: ${pageOf(answer)}`;
+  const detail = `The response ${status} is not one of the platform: ${pageOf(answer)}`;
   if (status >= 500 || status < 300) return { kind: "unknown", detail, exchange };
   const afterMs = retryAfterMs(answer.headers["retry-after"], nowMs);
   return { kind: "retry", afterMs, scope: "account", platformFault: status !== 429, detail, exchange };
@@ -52,9 +52,9 @@ export function strangeAnswer(answer: PlatformAnswer, nowMs: number, exchange: E
 const refusals: readonly number[] = [400, 401, 403, 404];
 
 interface AccountRules {
-  /** The sentence for a success; null when the answer is none. */
+  /** The sentence for a success; null when the response is none. */
   read(json: Json, status: number): string | null;
-  /** The platform's own words, empty when the answer is not of its API. */
+  /** The platform's own words, empty when the response is not of its API. */
   errorOf(json: Json): { words: string; isOfToken?: boolean };
 }
 
@@ -71,8 +71,8 @@ export async function askPlatform(
     if (success !== null) return { ok: true, detail: success };
     const { words, isOfToken = false } = errorOf(json);
     const isRefused = words !== "" && refusals.includes(status);
-    const reason = words || "an answer that is not the platform's";
-    const detail = cleanDetail(hide(`The platform answered ${status}: ${reason}`));
+    const reason = words || "a response that is not the platform's";
+    const detail = cleanDetail(hide(`The platform returned ${status}: ${reason}`));
     return { ok: false, isRefused, isTokenRefused: isRefused && (status === 401 || isOfToken), detail };
   } catch (error) {
     if (!(error instanceof HttpError)) throw error;

@@ -159,7 +159,7 @@ export interface Connector<Credentials = unknown> {
   parseIdentifier(identifier: string): string | null;
   /** The platform's public id of the account (number, bot). Pure. */
   externalId(credentials: Credentials): string;
-  /** The answer to the GET handshake of the platform; null refuses it. Pure; absent without a handshake. */
+  /** The response to the GET handshake of the platform; null refuses it. Pure; absent without a handshake. */
   handshake?(query: Readonly<Record<string, string | undefined>>, credentials: Credentials): string | null;
   /** Whether the platform signed this body. Pure, in constant time. */
   verify(request: WebhookRequest, credentials: Credentials): boolean;

@@ -60,7 +60,7 @@ export function listContacts(db: Db, workspaceId: string, filter: ContactFilter)
   return all(db, withinPage(rows, { size: contactBytes, order: '"createdAt" DESC, "contactId" DESC' }), values);
 }
 
-/** The approximate size of a contact in an answer, in bytes. */
+/** The approximate size of a contact in a response, in bytes. */
 const contactBytes = `150 + octet_length("displayName") + octet_length(metadata::text)
   + octet_length(array_to_string(addresses, '   '))`;
 

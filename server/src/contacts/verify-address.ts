@@ -25,7 +25,7 @@ const maxProvedAddresses = 10;
 interface Verification {
   verificationId: string;
   expiresAt: Date;
-  /** For the address only: never in an answer, a log or an event. */
+  /** For the address only: never in a response, a log or an event. */
   code: string;
   lastMessageHoursAgo: number | null;
 }
@@ -151,7 +151,7 @@ async function assign(tx: PoolClient, { workspaceId, userId }: UserKey, address:
 
 /**
  * Whether the contact talked with anyone but this user and the workspace, so that its conversations must stay private.
- * A contact who wrote only to the workspace and got no answer is not protected.
+ * A contact who wrote only to the workspace and got no reply is not protected.
  */
 async function isKnownToOthers(tx: Db, { workspaceId, userId }: UserKey, contactId: string): Promise<boolean> {
   const row = await maybe(

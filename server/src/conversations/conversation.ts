@@ -79,7 +79,7 @@ export async function loadConversations(db: Db, conversationIds: readonly string
   return withMembers(db, await all<ConversationRow>(db, text, [conversationIds]));
 }
 
-/** The approximate sizes of conversations in an answer, in bytes, by id. */
+/** The approximate sizes of conversations in a response, in bytes, by id. */
 export async function readLengths(db: Db, conversationIds: readonly string[]): Promise<Map<string, number>> {
   const rows = await all<{ id: string; bytes: number }>(
     db,
@@ -139,7 +139,7 @@ function selectMembers(
   );
 }
 
-/** SQL over its row: the approximate size in an answer, with members and last message, in bytes. */
+/** SQL over its row: the approximate size in a response, with members and last message, in bytes. */
 export const conversationBytes = `(1500 + coalesce((
   SELECT sum(160 + octet_length(p.display_name) + coalesce((
     SELECT sum(30 + octet_length(a.identifier)) FROM addresses a WHERE a.participant_id = p.participant_id), 0))

@@ -95,7 +95,7 @@ test("a caller who sees all conversations continues the one that the person has 
   assert.notDeepEqual(await direct(agentId, false), shared);
 });
 
-// Otherwise a customer who wrote to the workspace got the answer in another conversation.
+// Otherwise a customer who wrote to the workspace got the reply in another conversation.
 test("of a caller's own conversation with the person and the workspace's, the one used last is continued", async () => {
   const { agentId, workspaceId, direct } = await openPair();
   const [own, shared] = [await direct(agentId), await direct(workspaceId)];

@@ -30,7 +30,7 @@ const quiet = { info() {}, warn() {}, error: console.error };
 /** What a password costs is tested elsewhere. */
 const hasher = { hash: async () => "none" } as unknown as PasswordHasher;
 
-/** Counts the statements that reach the database; `gate`, when set, delays the answers to later ones. */
+/** Counts the statements that reach the database; `gate`, when set, delays the responses to later ones. */
 let statements = 0;
 let gate: { opened: Promise<void>; held: number } | undefined;
 const countingDb = {
@@ -64,7 +64,7 @@ beforeEach(() => {
   statements = 0;
 });
 
-test("a credential checked within 30 s is answered from memory, without a promise", async () => {
+test("a credential checked within 30 s is served from memory, without a promise", async () => {
   const { authorization } = await openNewSession("agent");
   const principal = await here.authenticate(authorization);
   assert.equal(statements, 1);
@@ -122,7 +122,7 @@ test("thousands of concurrent requests cost a few statements, and cached tokens 
   assert.equal(statements, 1);
 });
 
-test("each of many concurrent requests gets its own answer", async () => {
+test("each of many concurrent requests gets its own response", async () => {
   const [good, ended] = [await openNewSession("agent"), await openNewSession("member")];
   await pool.query("UPDATE sessions SET revoked_at = now() WHERE session_id = $1", [ended.sessionId]);
   const mixed = await Promise.allSettled(
@@ -166,7 +166,7 @@ test("tokens and API keys of a disabled user are refused until the user is enabl
   assert.equal((await here.authenticate(apiKey)).userId, key.userId);
 });
 
-// A logout that commits after a check has read the session, but before its answer arrives.
+// A logout that commits after a check has read the session, but before its response arrives.
 test("a check that started before a logout caches nothing", async () => {
   const { authorization, sessionId } = await openNewSession("agent");
   const { promise: opened, resolve: open } = Promise.withResolvers<void>();

@@ -8,7 +8,7 @@ import { dependsOn, type Forget, hasRole, type KeyRateLimit, noOrigin, type Prin
 import { endedSession, expiredToken, hashToken, invalidApiKey, invalidToken, type Tokens } from "./tokens.ts";
 
 /**
- * Who is calling: on the hot path of every request. A credential that was checked within `recheckMs` is answered from
+ * Who is calling: on the hot path of every request. A credential that was checked within `recheckMs` is served from
  * memory, synchronously. Otherwise the signature is verified, and the database is asked whether session and user are
  * active and which role the user has, in one statement for all concurrent checks.
  *

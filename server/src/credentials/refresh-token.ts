@@ -16,7 +16,7 @@ export function readRefreshToken(token: string): RefreshToken | null {
   return pattern.test(token) ? known(token) : null;
 }
 
-/** The same for the same salt, so that a lost answer can be repeated. It needs both the old token and the salt. */
+/** The same for the same salt, so that a lost response can be repeated. It needs both the old token and the salt. */
 export function successorOf({ token }: RefreshToken, salt: Buffer): RefreshToken {
   const family = pattern.exec(token)![1]!;
   return known(prefix + family + createHmac("sha256", salt).update(token).digest("base64url"));

@@ -150,12 +150,12 @@ function insertSession(
   );
 }
 
-/** How long a used token may be used again, in case the answer was lost, in milliseconds. */
+/** How long a used token may be used again, in case the response was lost, in milliseconds. */
 export const refreshGraceMs = 10_000;
 
 /**
  * Exchanges a refresh token, which works once, for a new pair. Used again within `refreshGraceMs` it returns the same
- * successor, as long as that was not used: so a client that lost the answer, or sends two requests at once, continues.
+ * successor, as long as that was not used: so a client that lost the response, or sends two requests at once, continues.
  * Every other second use of any token of a session means that two clients hold it, and ends the session (AUTH_INVALID).
  * Each refresh extends the session by `refreshTokenTtlMs`.
  */

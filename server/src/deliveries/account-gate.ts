@@ -29,7 +29,7 @@ export interface GateState {
   lastError: { detail: string; at: string } | null;
 }
 
-/** The answer at full concurrency: the next attempt that ends wakes the others. */
+/** The wait at full concurrency, in milliseconds: the next attempt that ends wakes the others. */
 export const untilOneEnds = 60_000;
 
 export function openAccountGate(perSecond: number, concurrency: number, now: number): AccountGate {

@@ -43,7 +43,7 @@ interface Attempts {
 }
 
 const batchSize = 256;
-/** See `BatcherOptions`: short compared with the answer of a platform. */
+/** See `BatcherOptions`: short compared with the response of a platform. */
 const paceMs = 10;
 const writeBackoff: Backoff = { firstMs: 250, longestMs: 5_000 };
 /** Bytes that an author's name adds to a text: 200 characters of up to 4 bytes, and `: `. */
@@ -140,7 +140,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return written.finally(() => writing.delete(written));
   }
 
-  /** Retries while the database is away: the answer of a platform must not be lost. */
+  /** Retries while the database is away: the response of a platform must not be lost. */
   async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
     for (let tries = 1; ; tries += 1) {
       try {

@@ -110,7 +110,7 @@ test("a replayed text in parts continues with the part that failed", async () =>
 });
 
 test("a lane that changes hands during an attempt waits as long as the platform asked for", async () => {
-  // Long enough that the new owner does not try again before the answer comes, however slow the machine is.
+  // Long enough that the new owner does not try again before the response comes, however slow the machine is.
   const timeoutMs = patient(5_000);
   await using line = await startPipeline({ leaseMs: 800, isOnlyProcess: false, timeoutMs });
   const person = personOf(line, 3);
@@ -172,7 +172,7 @@ test("a lane whose attempt never ends counts as waiting work, one behind a rate 
   const [first, second] = [await line.addConversation(ana), await line.addConversation(bia)];
   const gate = Promise.withResolvers<SendOutcome>();
   line.platform.answer = () => gate.promise;
-  await line.say(first, "is not answered");
+  await line.say(first, "gets no response");
   await until("the message is sent", () => line.sent.length === 1);
   const [hanging] = deliverer.places();
   assert.deepEqual([hanging!.key, hanging!.waiting], [line.accountId, 1]);

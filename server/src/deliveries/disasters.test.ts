@@ -9,9 +9,9 @@ import { startFallbacks } from "./fallbacks.ts";
 
 const retry: SendOutcome = { kind: "retry", afterMs: null, scope: "lane", platformFault: false, detail: "busy" };
 const refused: SendOutcome = { kind: "refused", reason: "PAYLOAD_INVALID", detail: "no" };
-const unknown: SendOutcome = { kind: "unknown", detail: "no answer" };
+const unknown: SendOutcome = { kind: "unknown", detail: "no response" };
 
-test("for any answers of a platform: lanes in order, one request at a time, every delivery ends, duplicates only after unknown", async () => {
+test("for any responses of a platform: lanes in order, one request at a time, every delivery ends, duplicates only after unknown", async () => {
   const people = ["ana", "bia", "caio"];
   await using line = await startPipeline({ policy: { baseMs: 1, maxMs: 4 } });
   const chats = await Promise.all(people.map(async (person) => line.addConversation(await line.addPerson(person))));
@@ -154,7 +154,7 @@ test("a fallback does not say that an attempt whose process died was not sent", 
   assert.deepEqual([status, error?.code], ["in_transit", "UNKNOWN"]);
 });
 
-test("closing waits for the request under way and stores its answer", async () => {
+test("closing waits for the request under way and stores its response", async () => {
   await using line = await startPipeline({ delivers: false });
   const deliverer = line.deliver();
   const chat = await line.addConversation(await line.addPerson("ana"));

@@ -93,7 +93,7 @@ WITH input AS MATERIALIZED (
     error = CASE WHEN d.status = 'failed' THEN d.error END,
     sent_at = coalesce(d.sent_at, i.finished_at),
     history = CASE WHEN d.status >= 'sent' THEN d.history
-      ELSE d.history || jsonb_build_object('status', 'sent', 'at', i.finished_at, 'cause', 'attempt ' || i.number || ' was answered') END
+      ELSE d.history || jsonb_build_object('status', 'sent', 'at', i.finished_at, 'cause', 'attempt ' || i.number || ' got a response') END
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
 ), others AS (

@@ -30,7 +30,7 @@ const retry = (afterMs: number | null, platformFault = true): SendOutcome => {
 };
 
 test("every outcome of an attempt has its consequence", () => {
-  const unknown: SendOutcome = { kind: "unknown", detail: "no answer" };
+  const unknown: SendOutcome = { kind: "unknown", detail: "no response" };
   const again = (inMs: number, code: string) => ({ isFinal: false, inMs, code });
   const end = (code: string | null) => ({ isFinal: true, inMs: null, code });
   assert.deepEqual(decide({ kind: "sent", providerMessageId: "p" }), end(null));

@@ -6,7 +6,7 @@ import type { SendResult } from "./send-delivery.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
 export interface JudgePolicy extends RetryPolicy {
-  /** How long an attempt without an answer waits for a receipt before it is repeated. */
+  /** How long an attempt without a response waits for a receipt before it is repeated. */
   unknownGraceMs: number;
 }
 

@@ -88,5 +88,5 @@ export async function recoverAttempts(
 
 const processEnded = {
   code: "UNKNOWN",
-  message: "The sending process ended before the platform's answer was recorded.",
+  message: "The sending process ended before the platform's response was recorded.",
 };

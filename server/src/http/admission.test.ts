@@ -132,7 +132,7 @@ test("a full hub refuses before it reads route, credential and body, and accepts
   assert.equal(door.app.load().underWay, 0);
 });
 
-test("a full hub still answers health checks and opens streams, and pages of other origins can read its refusal", async () => {
+test("a full hub still serves health checks and opens streams, and pages of other origins can read its refusal", async () => {
   const origin = "https://app.example.com";
   await using door = await openFullDoor({ corsOrigins: [origin] });
   assert.equal((await ask(door.origin, "GET", "/healthz?now")).status, 200);
@@ -179,14 +179,14 @@ test("a request is refused when others have filled the limit before its body arr
   const other = ask(door.origin, "POST", "/work");
   await until("another has started", () => door.app.load().underWay === limits.least);
   slow.end("{}");
-  const refused = await until("it is answered", () => answer);
+  const refused = await until("the response arrives", () => answer);
   assert.deepEqual([refused.statusCode, refused.headers["retry-after"]], [503, "1"]);
   for (const end of door.ends.splice(0)) end();
   assert.equal((await other).status, 200);
 });
 
 // Otherwise clients that repeat their requests at once take the time in which the hub could work.
-test("after a refusal, the next request on the connection is answered when retry-after has passed, not sooner", async () => {
+test("after a refusal, the next request on the connection gets its response when retry-after has passed, not sooner", async () => {
   await using door = await openFullDoor();
   using client = openClient(door.origin);
   const refused = await client.ask("POST", "/work");
@@ -235,7 +235,7 @@ test("refusals are logged once, with a count", async () => {
 });
 
 // Clients that read slowly must not make the hub appear busy.
-test("a request counts until its answer is ready, not until the client has read it", async () => {
+test("a request counts until its response is ready, not until the client has read it", async () => {
   await using door = await openDoor();
   const asked = request(`${door.origin}/large`).end();
   const [answer] = (await once(asked, "response")) as [IncomingMessage];

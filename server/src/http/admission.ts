@@ -54,7 +54,7 @@ const waits = { shortestMs: 1_000, longestMs: 3_000, apartMs: 0.25 };
 const longestDrainedBody = 64 * 1024;
 const logEveryMs = 10_000;
 const words =
-  "The hub has more requests than it can answer in time. Nothing was changed. Try again after `retry-after`.";
+  "The hub has more requests than it can handle in time. Nothing was changed. Try again after `retry-after`.";
 
 const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
   toErrorBody(new RequestError("OVERLOADED", words), "{id}"),
@@ -62,7 +62,7 @@ const [bodyBefore = "", bodyAfter = ""] = JSON.stringify(
 
 /**
  * Refuses requests that would wait too long, with 503 and `retry-after`: see `ConcurrencyLimit`. A request counts from
- * the end of its body to its answer, so that slow clients do not make the hub appear busy. Platforms' webhooks are
+ * the end of its body to its response, so that slow clients do not make the hub appear busy. Platforms' webhooks are
  * refused too: the platforms send them again.
  *
  * A refusal must be cheap, or refusals leave no time for work. So it happens in front of Fastify, without reading

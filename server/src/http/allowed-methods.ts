@@ -1,4 +1,4 @@
-/** The methods of a path, for answers with 405; looked up only when a request has no route. */
+/** The methods of a path, for responses with 405; looked up only when a request has no route. */
 export function openAllowed() {
   const routes = new Map<string, { path: RegExp; methods: Set<string> }>();
   return {

@@ -13,7 +13,7 @@ const exposedHeaders = [
 ].join(", ");
 const preflightMaxAgeSeconds = 600;
 
-/** The headers that let a page of this origin read an answer. `*` is every origin. */
+/** The headers that let a page of this origin read a response. `*` is every origin. */
 export function headersForOrigins(origins: readonly string[]) {
   const all = origins.includes("*");
   const known = new Set(origins);
@@ -27,7 +27,7 @@ export function headersForOrigins(origins: readonly string[]) {
 
 /**
  * A hook that lets pages of the configured origins call the API. Never with cookies: a page proves who calls by the
- * `authorization` header. A preflight is answered here, before the credential is read.
+ * `authorization` header. A preflight gets its response here, before the credential is read.
  */
 export function allowOrigins(headersFor: ReturnType<typeof headersForOrigins>) {
   return function allow(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {

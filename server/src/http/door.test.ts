@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { describe, test } from "node:test";
 import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
 
-describe("every answer", () => {
+describe("every response", () => {
   test("forbids browsers to load, frame, sniff and cache", async () => {
     await using door = await openDoor();
     const answers = await Promise.all([
@@ -56,7 +56,7 @@ describe("pages of other origins", () => {
       },
     });
 
-  test("that are allowed get preflights answered, and can read the headers they need", async () => {
+  test("that are allowed pass preflights, and can read the headers they need", async () => {
     await using door = await openDoor({ corsOrigins: [app, "https://other.example.com"] });
     const asked = await preflight(app, `${door.origin}/private`);
     assert.equal(asked.status, 204);
@@ -146,19 +146,19 @@ describe("a request that is too large", () => {
     }
     const { socket, ended } = await door.dial();
     socket.write(`GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n${"a: b\r\n".repeat(90)}\r\n`);
-    assert.match(await ended, /^HTTP\/1.1 200/, "what is just below is answered");
+    assert.match(await ended, /^HTTP\/1.1 200/, "what is just below is accepted");
   });
 });
 
 describe("what follows a request on its connection", () => {
-  test("is not answered before the pending response when it is garbage", async () => {
+  test("gets no response before the pending one when it is garbage", async () => {
     await using door = await openDoor();
     const { socket, ended } = await door.dial();
     socket.write("GET /held HTTP/1.1\r\nhost: a\r\n\r\n\0\0garbage\r\n\r\n");
-    assert.equal(await ended, "", "nothing is sent in place of the first answer");
+    assert.equal(await ended, "", "nothing is sent in place of the first response");
   });
 
-  test("gets 400 when it is garbage and the previous answer was sent", async () => {
+  test("gets 400 when it is garbage and the previous response was sent", async () => {
     await using door = await openDoor();
     const { socket, ended, received } = await door.dial();
     socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n");
@@ -187,7 +187,7 @@ describe("what follows a request on its connection", () => {
     await closed;
   });
 
-  test("is answered in order when it is a request", async () => {
+  test("gets its response in order when it is a request", async () => {
     await using door = await openDoor();
     const { socket, ended } = await door.dial();
     socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");

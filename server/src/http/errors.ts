@@ -9,7 +9,7 @@ import { doorLimits, headersTooLarge } from "./limits.ts";
 import { securityHeaders } from "./security-headers.ts";
 import { violation } from "./validation.ts";
 
-/** An unknown error is logged, and answered as INTERNAL without its message. */
+/** An unknown error is logged, and returned as INTERNAL without its message. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const known = toRequestError(error, request.routeOptions.bodyLimit);
   if (known.cause !== undefined && isDatabaseTrouble(known.cause)) {
@@ -26,7 +26,7 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
 
 export function answerNotFound(request: FastifyRequest, reply: FastifyReply, allowed: readonly string[]): void {
   const path = request.url.split("?", 1)[0];
-  // A route that has the request's own method has answered 404 itself.
+  // A route that has the request's own method has returned 404 itself.
   if (allowed.length > 0 && !allowed.includes(request.method)) {
     reply.header("allow", allowed.join(", "));
     const message = `${request.method} is not possible at ${path}: use ${allowed.join(", ")}.`;
@@ -36,12 +36,12 @@ export function answerNotFound(request: FastifyRequest, reply: FastifyReply, all
   answerError(new RequestError("RESOURCE_NOT_FOUND", `There is nothing at ${request.method} ${path}.`), request, reply);
 }
 
-/** How long a client may take to disconnect after it sent no valid request: cut at once, it might lose the answer. */
+/** How long a client may take to disconnect after it sent no valid request: cut at once, it might lose the response. */
 const lingerMs = 1_000;
 
 /**
- * Answers what is not an HTTP request, or was sent too slowly, and closes the socket. While another request of the socket
- * waits for its answer, the socket is only closed: this answer would be taken for the other one.
+ * Responds to what is not an HTTP request, or was sent too slowly, and closes the socket. While another request of the socket
+ * waits for its response, the socket is only closed: this response would be taken for the other one.
  */
 export function answerClientError({ code }: { code?: string }, socket: Socket): void {
   const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;

@@ -1,4 +1,4 @@
-/** How the door answers unusual requests. Source: RFC 9110 and 9112. */
+/** How the HTTP server handles unusual requests. Source: RFC 9110 and 9112. */
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { Type } from "typebox";

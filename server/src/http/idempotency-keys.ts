@@ -9,10 +9,10 @@ import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 
 /**
- * What `Idempotency-Key` promises. A key is first claimed, then either answered or released:
+ * What `Idempotency-Key` promises. A key is first claimed, then either completed or released:
  *
- *   (none) ── claim ──▶ in flight ── keepAnswer ──▶ answered ── 24 h ──▶ (none)
- *                           ├────── release, or 60 s without an answer ──▶ (none)
+ *   (none) ── claim ──▶ in flight ── keepAnswer ──▶ completed ── 24 h ──▶ (none)
+ *                           ├────── release, or 60 s without a response ──▶ (none)
  *                           └─ keepPart ──▶ done in part ── the same request again ──▶ in flight
  *
  * A claim is outside of the transaction of the operation. When a process dies between its commit and
@@ -25,7 +25,7 @@ export interface Claim {
   claimedAt: Date;
   /** The same at every try of the request: the ids of what the request creates derive from it. */
   workId: string;
-  /** The answer of an earlier try that did a part of the work; null for none. */
+  /** The response of an earlier try that did a part of the work; null for none. */
   part: string | null;
 }
 
@@ -37,7 +37,7 @@ interface KeptAnswer {
 export interface IdempotencyDeps {
   db: RequestDb | IdentityDb;
   clock: Clock;
-  /** Answers hold API keys and tokens, bodies hold passwords: the one and the other's hash are sealed. */
+  /** Responses hold API keys and tokens, bodies hold passwords: the one and the other's hash are sealed. */
   box: SecretBox;
 }
 
@@ -47,7 +47,7 @@ const abandonedMs = 60_000;
 const claimAttempts = 3;
 
 /**
- * A claim, or the answer that the same request got before. IDEMPOTENCY_CONFLICT when the key was used for another body;
+ * A claim, or the response that the same request got before. IDEMPOTENCY_CONFLICT when the key was used for another body;
  * CONFLICT, with `retry-after`, while the first request is still under way.
  */
 export async function claimKey(
@@ -75,7 +75,7 @@ export async function claimKey(
   throw stillUnderWay();
 }
 
-/** Stores the answer, unless another request has the claim by now. */
+/** Stores the response, unless another request has the claim by now. */
 export async function keepAnswer(
   { db, box }: IdempotencyDeps,
   { callerId, key, claimedAt }: Claim,

@@ -36,7 +36,7 @@ async function countKeys(name: string): Promise<number> {
   return rows[0].n;
 }
 
-test("the same key and body get the same answer, and the operation runs once", async () => {
+test("the same key and body get the same response, and the operation runs once", async () => {
   const first = await makeKey("same", { name: "same", scopes: ["users:read"] });
   const again = await makeKey("same", { scopes: ["users:read"], name: "same" });
 
@@ -78,7 +78,7 @@ test("each caller has its own keys", async () => {
   assert.equal(other.status, 201);
 });
 
-test("an error of the operation is remembered as the answer", async () => {
+test("an error of the operation is remembered as the response", async () => {
   const body = { username: "admin", email: "a@example.com", password: "a long one", role: "agent" };
   const call = () => hub.call("POST /v1/users", { token, body, idempotencyKey: "taken" });
   const [first, again] = [await call(), await call()];
@@ -135,7 +135,7 @@ test("an internal error releases the key", async () => {
   assert.deepEqual([again.status, again.headers.get("idempotent-replayed")], [201, null]);
 });
 
-// The process died between the claim and the answer.
+// The process died between the claim and the response.
 test("a key in use is refused for 60 s, then released", async () => {
   await makeKey("died", { name: "died" });
   await hub.db.query("UPDATE idempotency_keys SET status_code = NULL, answer_sealed = NULL WHERE key = 'died'");
@@ -144,7 +144,7 @@ test("a key in use is refused for 60 s, then released", async () => {
   assert.equal((await makeKey("died", { name: "died" })).status, 201);
 });
 
-test("a client that disconnected gets the answer when it retries", async () => {
+test("a client that disconnected gets the response when it retries", async () => {
   const blocker = await hub.db.connect();
   await blocker.query("BEGIN");
   // The work waits to be recorded.
@@ -191,7 +191,7 @@ test("a registration can be repeated, and keys of different clients are separate
   assert.equal((await register("another")).status, 201);
 });
 
-test("the table contains neither requests nor answers in clear text", async () => {
+test("the table contains neither requests nor responses in clear text", async () => {
   const { body } = await makeKey("secret", { name: "secret" });
   const { rows } = await hub.db.query("SELECT * FROM idempotency_keys WHERE key = 'secret'");
   assert.equal(rows.length, 1);

@@ -8,7 +8,7 @@ export interface DoorLimits {
   requestTimeoutMs: number;
   /** How often those two are checked: either may last this much longer. */
   checkEveryMs: number;
-  /** How long a connection may stall with an answer that the client does not read. Streams send something more often. */
+  /** How long a connection may stall with a response that the client does not read. Streams send something more often. */
   stalledTimeoutMs: number;
   keepAliveTimeoutMs: number;
   handshakeTimeoutMs: number;

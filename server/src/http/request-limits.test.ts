@@ -137,7 +137,7 @@ test("an asynchronous count is awaited, and a limit can be off", async (t) => {
   for (let i = 0; i < 10; i += 1) assert.equal((await shared.call("POST", "/auth/token")).limits, null);
 });
 
-test("the contract has 429 for every operation that may answer it", () => {
+test("the contract has 429 for every operation that may return it", () => {
   const shape = { path: "/things", summary: "", answers: { 200: null } } as const;
   const ofUser = { ...shape, access: { role: "member" } } as const;
   const { add, read, callback, webhook } = operations("Things", {

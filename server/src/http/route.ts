@@ -29,14 +29,14 @@ type RequestOf<O> = FastifyRequest & {
 };
 
 type Bodies<O> = O extends { readonly answers: infer A } ? A[keyof A] : never;
-// biome-ignore lint/suspicious/noConfusingVoidType: a handler without an answer returns nothing.
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler without a response returns nothing.
 type BodyOf<S> = S extends TSchema ? Static<S> : S extends null ? undefined | void : never;
 type AnswerOf<O> = O extends { readonly contentType: string } ? string | Readable : BodyOf<Bodies<O>>;
 
 type Handler<O> = (request: RequestOf<O>, reply: FastifyReply) => Promise<AnswerOf<O>> | AnswerOf<O>;
 
 /**
- * Adds an operation of the contract. Its handler returns the body of the answer; where there is more than one success,
+ * Adds an operation of the contract. Its handler returns the body of the response; where there is more than one success,
  * the handler also sets the status.
  */
 export function route<const O extends Operation>(

@@ -1,5 +1,5 @@
 /**
- * On every answer. An answer is data: as a page it can load, frame and send nothing. It is not cached, unless its route
+ * On every response. A response is data: as a page it can load, frame and send nothing. It is not cached, unless its route
  * says so, because most are for the caller only.
  */
 export const securityHeaders: Readonly<Record<string, string>> = {

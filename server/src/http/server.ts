@@ -33,9 +33,9 @@ declare module "fastify" {
     db: RequestDb;
     /** For a request with an `Idempotency-Key`: the same at every retry; null for other requests. */
     workId: string | null;
-    /** The body of the answer of an earlier try with the same key, which was `isDoneInPart`; else null. */
+    /** The body of the response of an earlier try with the same key, which was `isDoneInPart`; else null. */
     donePart: unknown;
-    /** Set by a route whose answer contains errors that a retry may overcome: then it is not the last answer. */
+    /** Set by a route whose response contains errors that a retry may overcome: then it is not the last response. */
     isDoneInPart: boolean;
   }
   interface FastifyContextConfig {
@@ -53,7 +53,7 @@ export interface RestOptions {
   limits?: Partial<DoorLimits>;
   /** For tests: a wrong schema throws at the start. Default: a schema is compiled at the first request of its route. */
   compilesAtStart?: boolean;
-  /** The expected wait for an answer above which requests are refused, in milliseconds. */
+  /** The expected wait for a response above which requests are refused, in milliseconds. */
   admissionWaitMs?: number;
   clock?: Clock;
 }
@@ -80,7 +80,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     connectionTimeout: limits.stalledTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     forceCloseConnections: "idle",
-    // Its answer would not be an error of ours: see `isClosing`.
+    // Its response would not be an error of ours: see `isClosing`.
     return503OnClosing: false,
     trustProxy: trustedProxies !== null && openTrust(trustedProxies),
     // What fails before a route is found: no hook has run by then.
@@ -144,7 +144,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     if (isClosing) return done(stopping());
     const access = request.routeOptions.config.access;
     if (access === undefined || access === "public") return done();
-    // Mostly answered from memory, at once: see `openAuthenticator`.
+    // Mostly served from memory, at once: see `openAuthenticator`.
     const principal = authenticate(credentialOf(request.raw));
     if (!(principal instanceof Promise)) return done(admit(request, access, principal, dbOf));
     principal.then(

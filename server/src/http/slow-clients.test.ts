@@ -76,7 +76,7 @@ test("a client that got an error and does not disconnect is cut off", async () =
   socket.destroy();
 });
 
-test("a client that does not read its answer is cut off", async () => {
+test("a client that does not read its response is cut off", async () => {
   await using door = await openDoor({ limits: quick });
   const serverSide = once(door.app.server, "connection");
   const { socket } = await door.dial();

@@ -45,7 +45,7 @@ describe("TLS on the hub itself", () => {
     }
   });
 
-  test("answers requests with strict-transport-security", async () => {
+  test("sends strict-transport-security", async () => {
     await using door = await openDoor({ certificate: readCertificate(files) });
     const { headers, body } = await new Promise<{ headers: Record<string, unknown>; body: string }>(
       (resolve, reject) => {
@@ -83,7 +83,7 @@ describe("TLS on the hub itself", () => {
     assert.equal(await ended, "");
   });
 
-  test("does not answer plain HTTP", async () => {
+  test("does not speak plain HTTP", async () => {
     await using door = await openDoor({ certificate: readCertificate(files) });
     const { socket, ended } = await door.dial();
     socket.write("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n");

@@ -8,7 +8,7 @@ import type { App } from "./app.ts";
 declare module "fastify" {
   interface FastifyContextConfig {
     /**
-     * Of a route with a write scope: what of its answer is the outcome of the request, and not something that was there
+     * Of a route with a write scope: what of its response is the outcome of the request, and not something that was there
      * before. A field of a field is written `field.inner`, also inside an array. `all` of it: what the request made is new.
      */
     shows?: "all" | readonly string[];
@@ -16,7 +16,7 @@ declare module "fastify" {
 }
 
 /**
- * A write scope does not read: for an API key without the read scope of the resource, the answer of a write has only the
+ * A write scope does not read: for an API key without the read scope of the resource, the response of a write has only the
  * ids, what the request itself contained, and what the route `shows`. Call it before the routes are added.
  */
 export function limitWriteAnswers(app: App): void {

@@ -17,7 +17,7 @@ export interface InboundPlace {
   conversationId: ConversationId | null;
   route: InboundRoute;
   quoted: { messageId: MessageId; conversationId: ConversationId } | null;
-  /** If the quoted id is unknown: the delivery that is being sent now, whose id follows with the platform's answer. */
+  /** If the quoted id is unknown: the delivery that is being sent now, whose id follows with the platform's response. */
   sendingId: string | null;
   /** Whether all aliases of the sender are stored. */
   knowsAliases: boolean;

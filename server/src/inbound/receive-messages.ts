@@ -69,8 +69,8 @@ async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]
 }
 
 /**
- * A platform may report an answer before it has answered the request that sent the quoted message. Waits for that
- * attempt, about 3 s at most: without the quote, the answer could land in another conversation, and a reaction nowhere.
+ * A platform may report a reply before it has responded to the request that sent the quoted message. Waits for that
+ * attempt, about 3 s at most: without the quote, the reply could land in another conversation, and a reaction nowhere.
  * Does not wait for attempts that started later.
  */
 async function findPlacesPatiently(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<InboundPlace[]> {
@@ -91,7 +91,7 @@ interface Refused {
   error: RequestError;
 }
 
-/** Waits while the hub is overloaded: a webhook that was answered 200 is not given up. */
+/** Waits while the hub is overloaded: a webhook that got 200 is not given up. */
 async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[]): Promise<AcceptResult[]> {
   for (;;) {
     try {

@@ -45,7 +45,7 @@ test("the same message in two webhooks that are read at once is stored once, wit
   assert.deepEqual(noted, []);
 });
 
-test("an answer or a reaction finds its message when both are read in one batch", async () => {
+test("a reply or a reaction finds its message when both are read in one batch", async () => {
   await using inbox = await open();
   const reaction = { type: "reaction", message_id: "", emoji: "👍" } as const;
   await inbox.receive(
@@ -58,7 +58,7 @@ test("an answer or a reaction finds its message when both are read in one batch"
   assert.equal(reacted!.reacts_to, answer!.message_id);
 });
 
-test("an answer joins the conversation of the message that it quotes, else the last one of its address", async () => {
+test("a reply joins the conversation of the message that it quotes, else the last one of its address", async () => {
   await using inbox = await open();
   const { line } = inbox;
   const ana = await line.addPerson("ana");
@@ -82,8 +82,8 @@ test("an answer joins the conversation of the message that it quotes, else the l
   );
 });
 
-// Once such an answer or reaction lost its reference, or was refused.
-test("an answer that arrives before the platform has answered our request finds the message that it quotes", async () => {
+// Once such a reply or reaction lost its reference, or was refused.
+test("a reply that arrives before the platform has responded to our request finds the message that it quotes", async () => {
   const taken = Promise.withResolvers<SendOutcome>();
   await using inbox = await open({ platform: () => taken.promise });
   const { line } = inbox;
@@ -107,7 +107,7 @@ test("an answer that arrives before the platform has answered our request finds 
   );
 });
 
-test("an answer that quotes an unknown message waits a bounded time for an attempt under way", async () => {
+test("a reply that quotes an unknown message waits a bounded time for an attempt under way", async () => {
   const taken = Promise.withResolvers<SendOutcome>();
   await using inbox = await open({ platform: () => taken.promise });
   const { line } = inbox;
@@ -118,7 +118,7 @@ test("an answer that quotes an unknown message waits a bounded time for an attem
   taken.resolve({ kind: "sent", providerMessageId: "p-late" });
 });
 
-// A webhook that was answered 200 never comes again: a busy hub must not give it up.
+// A webhook that got 200 never comes again: a busy hub must not give it up.
 test("an overloaded hub keeps inbound messages until it can accept them", async () => {
   await using inbox = await open();
   let refusals = 20;

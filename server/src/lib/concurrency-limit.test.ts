@@ -11,7 +11,7 @@ interface Server {
   forMs: number;
 }
 
-/** A server that handles requests in order, and clients that send the next request as soon as they have an answer. */
+/** A server that handles requests in order, and clients that send the next request as soon as they have a response. */
 function openServer() {
   let nowMs = 0;
   const limit = openConcurrencyLimit({ elapsed: () => nowMs, targetMs: 500 });

@@ -10,7 +10,7 @@ interface DatabaseClockOptions {
 }
 
 const askEveryMs = 10_000;
-/** An answer that took longer is too inexact. */
+/** A response that took longer is too inexact. */
 const slowMs = 1_000;
 const noticedMs = 5_000;
 /** A machine's clock that differs by so much from the time that has passed was set, or the machine has slept. */

@@ -16,7 +16,7 @@ before(async () => {
   await client.connect();
 });
 
-/** The error with which PostgreSQL itself answers. */
+/** The error that PostgreSQL itself returns. */
 function raised(sqlState: string): Promise<unknown> {
   return client.query(`DO $$ BEGIN RAISE EXCEPTION 'on purpose' USING ERRCODE = '${sqlState}'; END $$`).then(
     () => assert.fail("nothing was raised"),
@@ -75,7 +75,7 @@ test("only errors that pass when the database is healthy again count as database
   for (const state of ["42501", "42P01", "23505", "22P02", "XX000"]) {
     assert.equal(isDatabaseTrouble(await raised(state)), false, state);
   }
-  // The last two: the name server knows no such host at present, or does not answer.
+  // The last two: the name server knows no such host at present, or does not respond.
   for (const code of ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN"]) {
     assert.equal(isDatabaseTrouble(systemError(code)), true, code);
   }

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { type HttpCall, HttpError, maxAnswerBytes, openHttpClient } from "./http.ts";
 import { isPrivateAddress } from "./public-addresses.ts";
 
-test("an answer comes back with its status, headers and body; a redirect is not followed", async () => {
+test("a response comes back with its status, headers and body; a redirect is not followed", async () => {
   await using server = await serve((request, response) => {
     let body = "";
     request.on("data", (chunk) => {
@@ -24,7 +24,7 @@ test("distinguishes requests that cannot have arrived from those that may have",
   await closed[Symbol.asyncDispose]();
   await using silent = await serve(() => {});
   await assert.rejects(silent.call({ url: closed.url }), lost(false), "a closed port");
-  await assert.rejects(silent.call({ timeoutMs: 50 }), lost(true), "no answer in time");
+  await assert.rejects(silent.call({ timeoutMs: 50 }), lost(true), "no response in time");
 
   await using resetting = await serve((request) => request.socket.resetAndDestroy());
   await assert.rejects(resetting.call({}), lost(true), "reset after the request");
@@ -42,7 +42,7 @@ test("distinguishes requests that cannot have arrived from those that may have",
 });
 
 // A lane waits for its attempt: one that trickles on forever would hold its person back forever.
-test("the timeout bounds the whole exchange, also of an answer that trickles", async () => {
+test("the timeout bounds the whole exchange, also of a response that trickles", async () => {
   await using trickling = await serve((_request, response) => {
     response.writeHead(200);
     const timer = setInterval(() => response.write("."), 5);
@@ -51,7 +51,7 @@ test("the timeout bounds the whole exchange, also of an answer that trickles", a
   await assert.rejects(trickling.call({ timeoutMs: 60 }), lost(true));
 });
 
-test("an answer that is too long is an error", async () => {
+test("a response that is too long is an error", async () => {
   await using server = await serve((_request, response) => response.end("x".repeat(maxAnswerBytes + 1)));
   await assert.rejects(server.call({}), lost(true));
 });

@@ -29,7 +29,7 @@ export interface HttpAnswer {
   body: string;
 }
 
-/** No usable answer. `mayHaveArrived` is false only when nothing can have reached the other side. */
+/** No usable response. `mayHaveArrived` is false only when nothing can have reached the other side. */
 export class HttpError extends Error {
   override readonly name = "HttpError";
   readonly mayHaveArrived: boolean;
@@ -47,7 +47,7 @@ interface HttpClientOptions {
   allowedOrigins?: readonly string[];
   isHttpsOnly?: boolean;
   resolve?: Resolve;
-  /** For answers of which only the beginning counts. Without it, one longer than `maxAnswerBytes` is an error. */
+  /** For responses of which only the beginning counts. Without it, one longer than `maxAnswerBytes` is an error. */
   cut?: AnswerCut;
 }
 

@@ -7,7 +7,7 @@ const lookEveryMs = 500;
 const overdueMs = 2_000;
 
 /**
- * A frozen or cut-off server neither answers nor resets its connections. So when an answer is overdue, a new connection
+ * A frozen or cut-off server neither responds nor resets its connections. So when a response is overdue, a new connection
  * asks whether the server still works on the statement. If not, that connection and all idle ones are cut: their
  * statements fail as with any lost connection and are retried. A long statement that the server works on is left alone.
  * On the client that `createClient` makes, `connect` and a statement fail within a bounded time.
@@ -73,5 +73,5 @@ function processOf(client: pg.ClientBase): number {
 }
 
 export function cut(client: pg.ClientBase): void {
-  (client as Inner).connection.stream.destroy(new Error("Connection terminated: the server does not answer"));
+  (client as Inner).connection.stream.destroy(new Error("Connection terminated: the server does not respond"));
 }

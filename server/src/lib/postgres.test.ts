@@ -59,7 +59,7 @@ describe("a pool", () => {
     assert.deepEqual(await notes(), ["kept"]);
   });
 
-  // PostgreSQL answers such a commit with a rollback and no error: rows that were reported as written are lost.
+  // PostgreSQL responds to such a commit with a rollback and no error: rows that were reported as written are lost.
   test("a transaction that hides its error is not reported as committed", async () => {
     const hiding = transaction(pool, async (tx) => {
       await tx.query("insert into note values (3, 'lost')");
@@ -85,7 +85,7 @@ describe("a pool", () => {
     for (const leave of [
       async (client: PoolClient) => void (await client.query("update note set body = 'taken' where id = 7")),
       async (client: PoolClient) => void (await client.query("select 1 / 0").catch(() => {})),
-      // The answer to the last statement is still on its way.
+      // The response to the last statement is still on its way.
       async (client: PoolClient) => void client.query("select pg_sleep(0.05)"),
     ]) {
       lines.length = 0;

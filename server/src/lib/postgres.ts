@@ -87,7 +87,7 @@ export function openPool<Role = unknown>(options: PoolOptions): pg.Pool & PoolOf
     pool,
     () => createClient(watch),
     (connections) =>
-      log.warn({ pool: applicationName, connections }, "the database does not answer: its connections were cut"),
+      log.warn({ pool: applicationName, connections }, "the database does not respond: its connections were cut"),
   );
   return pool as pg.Pool & PoolOf<Role>;
 }
@@ -101,7 +101,7 @@ export async function transaction<T>(pool: Pick<Pool, "connect">, work: (tx: Poo
     const result = await work(client);
     const { command } = await client.query("commit");
     isUsable = true;
-    // PostgreSQL answers the commit of a failed transaction with a rollback and no error.
+    // PostgreSQL responds to the commit of a failed transaction with a rollback and no error.
     if (command !== "COMMIT") throw new Error("The transaction was rolled back: an error inside it was ignored.");
     return result;
   } catch (error) {

@@ -92,5 +92,5 @@ function createClientFor(
 
 function reasonOf(error: Error | undefined): string {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
-  return error?.message || code || "no answer";
+  return error?.message || code || "no response";
 }

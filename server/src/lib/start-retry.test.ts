@@ -35,12 +35,12 @@ test("retries while a new connection times out, and names what it waits for", as
     return "done";
   });
   assert.equal(result, "done");
-  assert.deepEqual(waits, ["the database to answer", "the database to answer"]);
+  assert.deepEqual(waits, ["the database to respond", "the database to respond"]);
 });
 
 for (const [isEmbedded, sentence] of [
   [false, "The database of DATABASE_URL cannot be used (timeout expired): start it, or correct the URL."],
-  [true, "The embedded database does not answer (timeout expired): try again when this machine is less busy."],
+  [true, "The embedded database does not respond (timeout expired): try again when this machine is less busy."],
 ] as const) {
   test(`gives up after 60 s with one sentence, with ${isEmbedded ? "the embedded" : "another"} database`, async () => {
     const { retry, advance } = openRetry(isEmbedded);

@@ -24,9 +24,9 @@ interface StartRetryOptions {
 
 const pauseMs = 1_000;
 
-/** Retries for `startTimeoutMs` while the database does not answer in time; then throws a `StartError`. */
+/** Retries for `startTimeoutMs` while the database does not respond in time; then throws a `StartError`. */
 export function openStartRetry({ isEmbedded, clock, log, waitFor, signal }: StartRetryOptions): StartRetry {
-  const database = isEmbedded ? "the database to answer" : "the database of DATABASE_URL to answer";
+  const database = isEmbedded ? "the database to respond" : "the database of DATABASE_URL to respond";
   return async (work) => {
     for (const giveUpAt = clock.elapsed() + startTimeoutMs; ; ) {
       try {
@@ -34,7 +34,7 @@ export function openStartRetry({ isEmbedded, clock, log, waitFor, signal }: Star
       } catch (error) {
         if (!isRetryableDbError(error)) throw error;
         if (clock.elapsed() >= giveUpAt) throw unusable(isEmbedded, error);
-        log.warn({ reason: reasonOf(error) }, "the database does not answer; the start tries again");
+        log.warn({ reason: reasonOf(error) }, "the database does not respond; the start tries again");
         waitFor(database);
         // The clock's own timers keep no process alive, and nothing else does yet.
         await delay(pauseMs, undefined, { signal });
@@ -53,7 +53,7 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): P
 export function unusable(isEmbedded: boolean, error: unknown): StartError {
   const reason = reasonOf(error);
   const sentence = isEmbedded
-    ? `The embedded database does not answer (${reason}): try again when this machine is less busy.`
+    ? `The embedded database does not respond (${reason}): try again when this machine is less busy.`
     : `The database of DATABASE_URL cannot be used (${reason}): start it, or correct the URL.`;
   return new StartError(sentence, { cause: error });
 }

@@ -54,7 +54,7 @@ export async function resetPasswordOf(
 
 /**
  * Mails a token to the user with this address, if there is one, once in `mailEveryMs`. Returns at once, so that neither
- * answer nor time reveals whether there is such a user.
+ * response nor time reveals whether there is such a user.
  */
 export type RequestPasswordReset = (email: string, origin: Origin) => void;
 

@@ -73,7 +73,7 @@ test("long messages that arrive together are written in several statements, in o
   assert.ok(lengths.length > 1 && Math.max(...lengths) < 2 * maxPartLength, lengths.join(" "));
 });
 
-test("one id from 200 concurrent callers of two acceptors creates one message, and all get the same answer", async () => {
+test("one id from 200 concurrent callers of two acceptors creates one message, and all get the same response", async () => {
   await using line = await startPipeline({ delivers: false });
   const other = openSecond(line);
   const message = messageTo(line, await line.addConversation(await line.addPerson("ana")), "oi");
@@ -111,7 +111,7 @@ test("the same ids in overlapping batches of two acceptors settle to one message
   );
 });
 
-test("a known id: the same body gets the same answer, another one a conflict, also within one batch", async () => {
+test("a known id: the same body gets the same response, another one a conflict, also within one batch", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const first = messageTo(line, chat, "oi");
@@ -129,7 +129,7 @@ test("a known id: the same body gets the same answer, another one a conflict, al
   assert.deepEqual(await storedTexts(line), ["oi", "next", "third"]);
 });
 
-test("a repeated message gets the same answer, even if it would be refused now", async () => {
+test("a repeated message gets the same response, even if it would be refused now", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const message = messageTo(line, chat, "oi");
@@ -235,7 +235,7 @@ test("while the messages of one workspace cannot be stored, those of another are
   await away.end();
 });
 
-test("connections that break during commits lose no answer: each message is stored once", async () => {
+test("connections that break during commits lose no response: each message is stored once", async () => {
   await using line = await startPipeline({ delivers: false });
   const chat = await line.addConversation(await line.addPerson("ana"));
   const sending = Array.from({ length: 300 }, async (_, index) => {

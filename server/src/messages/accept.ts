@@ -38,7 +38,7 @@ const retryPauseMs = 50;
 /** See `BatcherOptions`: how long a commit of several messages may wait for more of them, in milliseconds. */
 const paceMs = 2;
 
-/** Accepts messages: many requests share a commit, and each gets its own answer. */
+/** Accepts messages: many requests share a commit, and each gets its own response. */
 export class Acceptor {
   readonly #options: AcceptOptions;
   readonly #batcher: Batcher<NewMessage, AcceptResult>;
@@ -58,7 +58,7 @@ export class Acceptor {
 
   /**
    * Resolves once the messages are on durable storage. Results are in the given order; a refused message does not affect
-   * the others. Safe to call again with the same ids: the answer is the same. Throws OVERLOADED when the queue is full
+   * the others. Safe to call again with the same ids: the response is the same. Throws OVERLOADED when the queue is full
    * (nothing was accepted) or the database stays unavailable (then call it again).
    */
   async accept(messages: readonly NewMessage[]): Promise<AcceptResult[]> {

@@ -69,7 +69,7 @@ export async function resolveDrafts(
 
 const idOf = ({ message }: Draft) => message.messageId;
 
-/** A message that was accepted before is answered again, even when its address or account is gone. */
+/** A message that was accepted before gets the same response again, even when its address or account is gone. */
 function conversationBefore({ message }: Draft, before: AcceptedBefore | undefined): ConversationId | null {
   if (before === undefined) return null;
   const { to, conversationId } = message;

@@ -41,7 +41,7 @@ export interface DeliveryRow {
 export const messageColumns = `message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, channels,
   reply_to, origin ->> 'route' AS route, metadata, created_at`;
 
-/** SQL: the approximate size of a message `m` in an answer, with its deliveries, in bytes. */
+/** SQL: the approximate size of a message `m` in a response, with its deliveries, in bytes. */
 export const messageBytes = `(500 + octet_length(m.payload::text) + coalesce(octet_length(m.metadata::text), 0)
   + coalesce((SELECT sum(550 + coalesce(octet_length(d.error::text), 0)
       + coalesce(octet_length(array_to_string(d.provider_message_ids, ',')), 0))

@@ -93,7 +93,7 @@ const auditEntries = `WITH ${changes}
     'delivery_id', delivery_id, 'channel', channel, 'cause', entry -> 'cause')
   FROM changes`;
 
-/** Leaves out the body of an endpoint's answer, which may contain anything. */
+/** Leaves out the body of an endpoint's response, which may contain anything. */
 const traceEntries = `WITH ${changes},
   message AS (SELECT * FROM messages WHERE message_id = $2 AND workspace_id = $1)
   SELECT ${isoTime("created_at")} AS at, ${keyOf("created_at", 0, "'0'")} AS key, json_build_object('what', 'accepted',

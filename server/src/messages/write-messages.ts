@@ -72,7 +72,7 @@ async function tryToWrite(
   try {
     const inserted = await insertMessages(db, topic, messages, bus.outboxOf(messages.map(toRecord)), now);
     if (inserted.kind === "written") return acceptedResults(messages, inserted.seqs, now);
-    // A message that was accepted before gets the same answer again, even if it would be refused now.
+    // A message that was accepted before gets the same response again, even if it would be refused now.
     const known = await findKnown(db, [...inserted.why.keys()]);
     const refused = [...inserted.why].map(
       ([message, why]) => [message, known.get(message) ?? { kind: "refused", why }] as const,

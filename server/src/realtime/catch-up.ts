@@ -135,7 +135,7 @@ export class CatchUp {
     client.at = this.#feed.head;
   }
 
-  /** Retries while the database does not answer. Null once the client is closed or was resumed again. */
+  /** Retries while the database does not respond. Null once the client is closed or was resumed again. */
   async #patiently<Found>(client: Client, resumes: number, read: () => Promise<Found>): Promise<Found | null> {
     while (isCurrent(client, resumes)) {
       try {

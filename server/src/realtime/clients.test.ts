@@ -45,7 +45,7 @@ test("a credential that is revoked while its client connects is refused", async 
   assert.equal(opened.clients.count(), 0);
 });
 
-test("an answer from before a change is ignored when it comes after it", async () => {
+test("a response from before a change is ignored when it comes after it", async () => {
   await using line = await startPipeline({ delivers: false });
   const agent = testPrincipal(line, "agent");
   const member = testPrincipal(line, "member", agent.userId);

@@ -159,7 +159,7 @@ export class Clients {
       const principal = await this.#deps.recheck(client.authorization);
       const feed = this.#clients.get(client)?.feed;
       if (feed === undefined) return;
-      // The answer may be from before a change that came meanwhile.
+      // The response may be from before a change that came meanwhile.
       if (this.#changes !== changesBefore) return await this.#recheck(client);
       requireFeedScopes(principal);
       const { principal: before } = client;

@@ -30,7 +30,7 @@ export class FrameQuota {
       return tooMany(`A socket may send ${frameLimit.perSecond} frames a second. Send fewer.`);
     }
     if (waiting < maxWaitingFrames) return null;
-    return tooMany("Too many frames of this socket are waiting. Wait for the answers before you send more.");
+    return tooMany("Too many frames of this socket are waiting. Wait for the responses before you send more.");
   }
 
   /** Counts a refused frame. Returns whether the client must be disconnected. */

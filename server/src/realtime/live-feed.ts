@@ -78,7 +78,7 @@ export class LiveFeed {
   /**
    * Sends the events that the client may see after a cursor, once and in order, no faster than it reads; a gap first
    * when the feed no longer has all of them. Then the client is live. Returns the number of events sent, or null when
-   * the client was closed or resumed again meanwhile. Waits while the database does not answer.
+   * the client was closed or resumed again meanwhile. Waits while the database does not respond.
    */
   catchUp(client: Client, after: Cursor, onLive?: OnLive): Promise<number | null> {
     return this.#catchUp.run(client, after, false, onLive);

@@ -56,7 +56,7 @@ test("presence that could not be published is retried after a pause, not at each
   let isDown = true;
   let answers = 0;
   const query = async () => {
-    if (isDown) throw new Error("the database does not answer");
+    if (isDown) throw new Error("the database does not respond");
     answers += 1;
     return { rows: [] };
   };

@@ -83,7 +83,7 @@ export function openRealtime(deps: RealtimeDeps, { origins, maxClients, limits, 
   };
 }
 
-/** For a process without the role realtime: `/ws` answers 421 and names the role. */
+/** For a process without the role realtime: `/ws` returns 421 and names the role. */
 export function refuseSockets(server: Server): void {
   onUpgrade(server, (_request, stream) => refuse(stream, withoutRealtime()));
 }
@@ -91,7 +91,7 @@ export function refuseSockets(server: Server): void {
 type Upgrade = (request: IncomingMessage, stream: Duplex, head: Buffer) => void;
 
 function onUpgrade(server: Server, answer: Upgrade): void {
-  // Other protocols are ignored and the request is answered: some clients offer `h2c` with each. Source: RFC 9110, 7.8.
+  // Other protocols are ignored and the request is handled: some clients offer `h2c` with each. Source: RFC 9110, 7.8.
   Object.assign(server, { shouldUpgradeCallback: asksForSocket });
   server.on("upgrade", (request: IncomingMessage, stream: Duplex, head: Buffer) => {
     // As for all requests: Fastify does not see this one.
@@ -122,7 +122,7 @@ function publishTyping(deps: { typingNotifier: TypingNotifier; feeds: LiveFeeds 
         const isTyping = ({ principal }: Client) => principal.participantId === participantId;
         feed.publish(audience, frameOf("TYPING", feed.cursor(), fields), isTyping);
       },
-      // The database does not answer. By the time that it does, this typing is over.
+      // The database does not respond. By the time that it does, this typing is over.
       () => {},
     );
   });
@@ -139,7 +139,7 @@ async function handleFrame(deps: RealtimeDeps, { principal }: Client, frame: Out
   if (frame.type === "read") {
     await signals.read(db, principal, conversationId, frame.seq);
     deps.eventNotifier.notify(workspaceId);
-    // The client gets no answer; read marks that a platform does not accept now are retried.
+    // The client gets no response; read marks that a platform does not accept now are retried.
     void signals.sendReadMarks(db, conversationId).catch(warn);
   } else {
     await signals.mayType(db, principal, conversationId);

@@ -94,7 +94,7 @@ export class SocketConnection {
     this.#deps.clients.remove(this.client);
   }
 
-  /** Handles frames one after the other; null starts the client. Errors are answered with an ERROR frame. */
+  /** Handles frames one after the other; null starts the client. Errors get an ERROR frame. */
   #handle(frame: ClientFrame | Error | null): void {
     this.#cancelStart();
     this.#waiting += 1;

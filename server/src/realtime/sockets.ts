@@ -67,7 +67,7 @@ export class Sockets {
       const admission = await clients.admit(authorization, clientAddress(request));
       let opened: { socket: WebSocket; outlet: ReturnType<typeof socketOutlet> } | undefined;
       const client = await clients.add(admission, () => {
-        // Calls back at once, or answers a request that is no WebSocket handshake itself.
+        // Calls back at once, or responds itself to a request that is no WebSocket handshake.
         this.#server.handleUpgrade(request, stream as never, head, (socket) => {
           opened = { socket, outlet: socketOutlet(socket, stream) };
         });
@@ -117,7 +117,7 @@ export class Sockets {
 
 function onSocketError(): void {}
 
-/** Web pages see close codes, but not the answer to a handshake. */
+/** Web pages see close codes, but not the response to a handshake. */
 function isShownByClose({ headers }: IncomingMessage, error: unknown): boolean {
   return headers.origin !== undefined && error instanceof RequestError && error.code === "RATE_LIMIT_EXCEEDED";
 }

@@ -56,7 +56,7 @@ const next = "next_status(d.status, i.reported, i.failed IS NOT NULL)";
 const isChange = (status: string) =>
   `i.${status} IS NOT NULL AND ${next} <> 'failed' AND (d.status < '${status}' OR d.status = 'failed' AND '${status}' >= 'delivered'::delivery_status)`;
 
-// An unknown id is that of the attempt under way, or of one without an answer. An id that is known to have no delivery
+// An unknown id is that of the attempt under way, or of one without a response. An id that is known to have no delivery
 // is of a sending before the last replay.
 const isOfThisSending = `CASE WHEN d.provider_message_ids <> '{}' THEN i.provider_message_id = ANY (d.provider_message_ids)
       ELSE NOT EXISTS (SELECT FROM provider_messages p WHERE p.channel_account_id = i.channel_account_id

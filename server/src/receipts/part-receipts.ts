@@ -89,7 +89,7 @@ async function withoutEarlierSendings(db: Db, receipts: readonly Receipt[]): Pro
   return receipts.filter((receipt) => !stale.has(receipt.providerMessageId));
 }
 
-/** Pure. A receipt that names a part whose attempt got no answer also gives its id. */
+/** Pure. A receipt that names a part whose attempt got no response also gives its id. */
 function mergeParts(row: PartsRow, receipts: readonly Receipt[]) {
   const ids = [...(row.provider_message_ids ?? [])];
   const parts: Record<string, Rung> = { ...row.part_receipts };

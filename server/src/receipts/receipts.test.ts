@@ -86,7 +86,7 @@ test("a text in parts has failed when one part has", async () => {
   );
 });
 
-test("a receipt that overtakes the answer to our request is applied after the answer", async () => {
+test("a receipt that overtakes the response to our request is applied after the response", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   line.platform.answer = async () => {
@@ -98,7 +98,7 @@ test("a receipt that overtakes the answer to our request is applied after the an
   assert.equal(await countEarly(line), 0);
 });
 
-test("maintenance applies a receipt that raced with the answer", async () => {
+test("maintenance applies a receipt that raced with the response", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
   line.platform.answer = () => ({ kind: "sent", providerMessageId: "missed" });
@@ -113,13 +113,13 @@ test("maintenance applies a receipt that raced with the answer", async () => {
   assert.equal(await countEarly(line), 0);
 });
 
-test("the receipt of an attempt without an answer settles it: nothing is sent again", async () => {
+test("the receipt of an attempt without a response settles it: nothing is sent again", async () => {
   await using line = await startPipeline({
     capabilities: { afterUnknown: "receipt" },
     policy: { unknownGraceMs: 30_000 },
   });
   const chat = await line.addConversation(await line.addPerson("ana"));
-  line.platform.answer = () => ({ kind: "unknown", detail: "no answer" });
+  line.platform.answer = () => ({ kind: "unknown", detail: "no response" });
   const { messageId } = await line.say(chat, "oi");
   await until("the delivery is tried", async () => (await line.deliveriesOf(messageId))[0]?.error?.code === "UNKNOWN");
   const { delivery_id } = await line.deliveryOf(messageId);

@@ -10,7 +10,7 @@ export type { Receipt } from "./receipt.ts";
 
 /**
  * Merges receipts forward, in any order, late and repeated. `failed` holds unless the platform also reports `delivered`
- * or `read`. A receipt that arrives before the answer to our request waits in `early_receipts`.
+ * or `read`. A receipt that arrives before the response to our request waits in `early_receipts`.
  */
 export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receipt[]): Promise<void> {
   if (receipts.length === 0) return;

@@ -72,7 +72,7 @@ test("rejects invalid usernames, email addresses and passwords by name", async (
   }
 });
 
-test("an unknown user and a wrong password get the same answer", async () => {
+test("an unknown user and a wrong password get the same response", async () => {
   const wrong = await hub.call("POST /auth/token", { body: { username: "admin", password: "wrong password" } });
   const unknown = await hub.call("POST /auth/token", { body: { username: "nobody", password: "wrong password" } });
   const impossible = await hub.call("POST /auth/token", { body: { username: "no\u0000body", password: "x" } });

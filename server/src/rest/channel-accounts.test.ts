@@ -42,7 +42,7 @@ test("connecting a bot sets its webhook on the platform", async () => {
   assert.deepEqual((await hub.call("GET /v1/channel-accounts", agent)).body, { data: [resource], next_cursor: null });
 });
 
-test("an account can be created while its platform cannot be reached, and the answer says so", async () => {
+test("an account can be created while its platform cannot be reached, and the response says so", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { status, body } = await connect(admin, { settings: { base_url: `${hub.simulator.url}/nowhere` } });
   assert.equal(status, 201);
@@ -54,7 +54,7 @@ test("credentials that the platform refuses get 422 with its reason, and nothing
   const credentials = { ...telegram, bot_token: "700000009:canary_of_a_wrong_token_35_letters_" };
   const { status, body } = await connect(admin, { credentials });
   assert.deepEqual([status, body.error.code], [422, "CHANNEL_CREDENTIALS_INVALID"]);
-  assert.match(body.error.message, /The platform answered 401/);
+  assert.match(body.error.message, /The platform returned 401/);
   assert.doesNotMatch(body.error.message, /canary/);
   assert.deepEqual((await hub.call("GET /v1/channel-accounts", admin)).body.data, []);
   assert.equal((await connect(admin, { credentials, verify: false })).status, 201);
@@ -197,7 +197,7 @@ test("a change takes effect at once in this process, and soon in others", async 
   assert.partialDeepStrictEqual(renamed.body, { name: "Shop", status: "disabled", settings });
 });
 
-// What the platform refused may have been repaired while the answer was on its way.
+// What the platform refused may have been repaired while the response was on its way.
 test("a refusal by the platform counts only for the credentials that were refused, and only for an active account", async () => {
   const admin = `${await hub.workspace()} admin`;
   const { body } = await connect(admin);

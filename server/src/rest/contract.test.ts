@@ -129,7 +129,7 @@ test("every operation has a summary, its access and its errors", () => {
       assert.match(
         shape,
         /"request_id"|"#\/components\/responses\//,
-        `${name} answers ${status} without the error's shape`,
+        `${name} returns ${status} without the error's shape`,
       );
     }
   }
@@ -180,7 +180,7 @@ test("every body of a request has a name and an example, and every example is va
   }
 });
 
-test("every JSON answer has a name, so that generated clients have a type for it", () => {
+test("every JSON response has a name, so that generated clients have a type for it", () => {
   const unnamed = contract.flatMap(({ id, answers, contentType = "application/json" }) =>
     Object.values(answers as Record<string, Body | null>).flatMap((answer) => {
       const isEmpty = Object.keys(answer?.properties ?? {}).length === 0;

@@ -38,7 +38,7 @@ const json = { "content-type": "application/json" };
 
 async function ask(url: string, init?: RequestInit) {
   const answer = await fetch(url, init);
-  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on an answer of any type
+  // biome-ignore lint/suspicious/noExplicitAny: a test asserts on a response of any type
   return { status: answer.status, headers: answer.headers, body: (await answer.json()) as any };
 }
 

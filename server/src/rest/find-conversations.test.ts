@@ -167,7 +167,7 @@ test("a private conversation of the same two exists once, even if several caller
   );
   assert.equal(new Set(answers.map(({ body }) => body.conversation_id)).size, 1);
   assert.deepEqual(answers.map(({ status }) => status).sort(), [...Array(19).fill(200), 201]);
-  assert.equal(new Set(answers.map(({ body }) => body.title)).size, 1, "the answer shows it as it is");
+  assert.equal(new Set(answers.map(({ body }) => body.title)).size, 1, "the response shows it as it is");
   assert.equal((await create(agent, [leo.userId, ana])).status, 201, "another two");
 });
 

@@ -41,7 +41,7 @@ for (const [algorithm, { keys, old, gone }] of Object.entries(hubs)) {
         const { status, code, body } = await strike(hub, attack);
         if (status !== 401 || code !== attack.code) wrong.push(`${attack.name}: ${status} ${code}`);
         if (attack.authorization.some((value) => value.length > 20 && body.includes(value.slice(-20)))) {
-          wrong.push(`${attack.name}: the answer repeats it`);
+          wrong.push(`${attack.name}: the response repeats it`);
         }
       }
       assert.deepEqual(wrong, []);

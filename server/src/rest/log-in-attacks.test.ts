@@ -24,7 +24,7 @@ const pollers = Array.from({ length: 8 }, (_, n) => `203.0.113.${n + 1}`);
 const home = "198.51.100.7";
 const secondsOf = ({ headers }: { headers: Headers }) => Number(headers.get("retry-after"));
 
-/** Each poller once, eight at a time, and each answered. */
+/** Each poller once, eight at a time, and each gets a response. */
 async function poll(addresses = pollers): Promise<number[]> {
   const statuses: number[] = [];
   for (let at = 0; at < addresses.length; at += 8) {

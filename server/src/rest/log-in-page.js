@@ -31,7 +31,7 @@ form.addEventListener("submit", async (event) => {
     const { error } = await answer.json();
     say(error.message);
   } catch {
-    say("The hub does not answer: try again in a moment.");
+    say("The hub does not respond: try again in a moment.");
   }
   button.disabled = false;
 });

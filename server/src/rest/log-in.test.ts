@@ -17,7 +17,7 @@ beforeEach(() => hub.db.query("DELETE FROM log_in_tries"));
 const tryAs = (username: string, password = "wrong password", at = hub.call) =>
   at("POST /auth/token", { body: { username, password } });
 
-/** What distinguishes answers for an outside observer. */
+/** What distinguishes responses for an outside observer. */
 function seen({ status, headers, body }: Answer) {
   return { status, retryAfter: headers.get("retry-after"), error: { ...body.error, request_id: "" } };
 }
@@ -42,7 +42,7 @@ test("after seven failures an address waits two minutes before each further gues
 });
 
 // Time on a shared machine proves nothing in either direction: the work is what takes the time.
-test("an unknown user, one without a password and a wrong password get the same answer after the same work", async () => {
+test("an unknown user, one without a password and a wrong password get the same response after the same work", async () => {
   const { body } = await hub.call("POST /auth/register", {
     body: { username: "provider-only", email: "p@example.com", password: "a long enough one" },
   });

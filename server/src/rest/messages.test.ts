@@ -151,7 +151,7 @@ test("a second message of a batch with the id of a refused one is a conflict", a
   );
 });
 
-test("a batch answers in order, and an invalid item does not fail the others", async () => {
+test("the results of a batch are in order, and an invalid item does not fail the others", async () => {
   await using hub = await open();
   const id = randomUUID();
   const messages = [
@@ -221,7 +221,7 @@ test("the audit trail and the trace are complete, oldest first, without message 
       "accepted: accepted",
       "accepted: routed",
       "in_transit: attempt 1 started",
-      "sent: attempt 2 was answered",
+      "sent: attempt 2 got a response",
       "read: receipt",
     ],
   );
@@ -317,7 +317,7 @@ test("dead letters can be paged, replayed and discarded; an invalid cursor is re
   assert.deepEqual([all.status, all.body], [202, { replayed: 2, dry_run: false, matching }]);
 });
 
-test("routing a message twice, or after it was answered in time, changes nothing", async () => {
+test("routing a message twice, or after a reply came in time, changes nothing", async () => {
   await using hub = await open();
   const { body } = await hub.send({ payload: text("oi") });
   await hub.line.settled();

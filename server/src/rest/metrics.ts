@@ -9,7 +9,7 @@ export interface MetricsDeps {
   troubles: Pick<Troubles, "list" | "counts">;
   /** How many records wait for each step of a message's path, by the step's name. */
   backlog: ReadonlyMap<string, number>;
-  /** The number of channel accounts that their platforms refuse; rejects while the database does not answer. */
+  /** The number of channel accounts that their platforms refuse; rejects while the database does not respond. */
   needingAttention: () => Promise<number>;
 }
 

@@ -1,4 +1,4 @@
-/** Attacks on the callback, and answers of a hostile provider: none opens a session. */
+/** Attacks on the callback, and responses of a hostile provider: none opens a session. */
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
@@ -31,7 +31,7 @@ async function sessions(): Promise<number> {
   return Number((await hub.db.query("SELECT count(*) AS n FROM sessions")).rows[0].n);
 }
 
-/** Runs an attack, and expects this answer and no session. */
+/** Runs an attack, and expects this response and no session. */
 async function refused(
   attack: () => Promise<{ status: number; body: { error: { code: string; message: string } } }>,
   [status, code]: [number, string] = [401, "AUTH_INVALID"],
@@ -102,7 +102,7 @@ test("of twenty concurrent callbacks one succeeds", async () => {
 });
 
 // Eve stops her own browser before the callback and has Ana's browser go there: Ana would be logged in as Eve.
-test("the answer to another browser's login is refused, with either state", async () => {
+test("the response to another browser's login is refused, with either state", async () => {
   const [hers, mine] = [hub.openBrowser(), hub.openBrowser()];
   const answer = issuer.codeFor(await begin(hers), eve);
   const own = issuer.codeFor(await begin(mine), ana);
@@ -113,7 +113,7 @@ test("the answer to another browser's login is refused, with either state", asyn
 });
 
 // A provider that is evil, or was broken into, hands out what it got for what another one gave.
-test("an answer of one provider is refused for another", async () => {
+test("a response from one provider is refused for another", async () => {
   const browser = hub.openBrowser();
   const nameless = issuer.codeFor(await begin(browser), ana);
   nameless.delete("iss");
@@ -155,7 +155,7 @@ for (const [what, how] of [
   });
 }
 
-test("a token endpoint that redirects, answers with HTML or refuses fails the login without details", async () => {
+test("a token endpoint that redirects, responds with HTML or refuses fails the login without details", async () => {
   for (const how of [
     { location: "https://evil.test/token" },
     { body: "<html>token=abc</html>" },
@@ -184,7 +184,7 @@ test("a declined login is explained, if this browser started it", async () => {
     ["access_denied", [403, "FORBIDDEN"], /cancelled at acme/],
     ["invalid_scope", [403, "FORBIDDEN"], /acme refused the login \(invalid_scope\)/],
     ["<script>", [403, "FORBIDDEN"], /\(an unknown error\)/],
-    ["temporarily_unavailable", [503, "CHANNEL_UNAVAILABLE"], /acme does not answer/],
+    ["temporarily_unavailable", [503, "CHANNEL_UNAVAILABLE"], /acme does not respond/],
   ] as const) {
     const { browser, answer } = await at(error);
     assert.match(await refused(() => comeBack(browser, answer), [...expected]), sentence);

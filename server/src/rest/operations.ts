@@ -70,7 +70,7 @@ interface Checked {
 async function stateOf({ name, check }: Dependency): Promise<Checked> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error("no answer in time")), checkTimeoutMs);
+    timer = setTimeout(() => reject(new Error("no response in time")), checkTimeoutMs);
   });
   try {
     const warnings = await Promise.race([check(), timeout]);

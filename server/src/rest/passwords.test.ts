@@ -177,7 +177,7 @@ test("of twenty concurrent uses of a token one succeeds", async () => {
   assert.equal(answers.filter(({ status }) => status === 204).length, 1);
 });
 
-test("a reset is mailed at most once in five minutes, and the answer is the same for every address", async () => {
+test("a reset is mailed at most once in five minutes, and the response is the same for every address", async () => {
   const user = await register();
   const forgot = (email: string) => hub.call("POST /auth/password/forgot", { body: { email } });
   const known = await forgot(user.email.toUpperCase());

@@ -33,7 +33,7 @@ test("a refresh token works once: reuse after the grace period ends the session"
   assert.equal((await hub.call("GET /v1/me", { token: session.access_token })).status, 401);
 });
 
-test("a client that lost the answer can retry within 10 s and gets the same working successor", async () => {
+test("a client that lost the response can retry within 10 s and gets the same working successor", async () => {
   const session = await hub.logIn("admin");
   const lost = await refresh(session.refresh_token);
   hub.passTime(refreshGraceMs - 1);

@@ -30,7 +30,7 @@ test("an admin creates users, who can log in with their role", async () => {
   assert.deepEqual(rows, [{ kind: "user" }]);
 });
 
-test("no answer contains a hash or an encrypted key", async () => {
+test("no response contains a hash or an encrypted key", async () => {
   const seen = [await hub.call("GET /v1/users", { token }), await hub.call("GET /v1/me", { token })];
   for (const { body } of seen) assert.doesNotMatch(JSON.stringify(body), /hash|sealed|argon2/);
 });

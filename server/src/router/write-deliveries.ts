@@ -24,7 +24,7 @@ export interface NewDelivery {
 }
 
 /**
- * Writes the new deliveries, stores in each lane the conversation of an answer, and publishes what is to be sent: one
+ * Writes the new deliveries, stores in each lane the conversation of a reply, and publishes what is to be sent: one
  * round trip, one commit. Returns the channels that have something to send.
  */
 export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[], now: Date): Promise<string[]> {

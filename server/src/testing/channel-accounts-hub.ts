@@ -76,7 +76,7 @@ export async function startChannelAccountsHub() {
     },
     async call(target: string, as: string, body?: unknown) {
       const answer = await call(target, { token: as, body });
-      assert.doesNotMatch(JSON.stringify(answer.body), /canary/, "an answer contains a credential");
+      assert.doesNotMatch(JSON.stringify(answer.body), /canary/, "a response contains a credential");
       return { status: answer.status, body: answer.body };
     },
     [Symbol.asyncDispose]: () => hub[Symbol.asyncDispose](),

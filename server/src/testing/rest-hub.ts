@@ -5,7 +5,7 @@ import type { App } from "../http/app.ts";
 import { openRestServer, type RestOptions } from "../http/server.ts";
 import { openTestPool } from "./test-people.ts";
 
-/** An answer as a test reads it. Bodies are checked by the assertions on them. */
+/** A response as a test reads it. Bodies are checked by the assertions on them. */
 // biome-ignore lint/suspicious/noExplicitAny: a test asserts on the body, of any type
 export type Answer = { status: number; headers: Headers; body: any };
 

@@ -18,7 +18,7 @@ export interface StockPostgres extends AsyncDisposable {
   /** Runs one of its programs as the user who runs the server. */
   run(program: string, ...args: string[]): Promise<void>;
   readonly folder: string;
-  /** Like a machine that hangs: connections stay, new ones are accepted, and nothing answers. */
+  /** Like a machine that hangs: connections stay, new ones are accepted, and nothing responds. */
   freeze(): void;
   /** A standby becomes a primary. */
   promote(): Promise<void>;

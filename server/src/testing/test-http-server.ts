@@ -61,7 +61,7 @@ export async function openDoor(options: Partial<RestOptions> = {}, more: (app: A
   };
 }
 
-/** The status, the headers (in lower case) and the error of one answer. */
+/** The status, the headers (in lower case) and the error of one response. */
 export function parseAnswer(text: string) {
   const [head = "", body = ""] = text.split("\r\n\r\n");
   const [status = "", ...lines] = head.split("\r\n");

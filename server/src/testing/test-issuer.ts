@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { exportJWK, SignJWT } from "jose";
 
-/** How an issuer misbehaves in the next answer of its token endpoint. */
+/** How an issuer misbehaves in the next response of its token endpoint. */
 export interface Misbehaviour {
   /** Claims put over those that would be right. */
   claims?: Record<string, unknown>;
@@ -13,7 +13,7 @@ export interface Misbehaviour {
   /** Signed with a key that is not published, under the name of the one that is. */
   isForged?: boolean;
   status?: number;
-  /** A redirect to there in the place of an answer. */
+  /** A redirect to there instead of a response. */
   location?: string;
   /** Instead of JSON. */
   body?: string;
@@ -32,7 +32,7 @@ export type TestIssuer = Awaited<ReturnType<typeof startTestIssuer>>;
 /**
  * An OpenID Connect issuer on loopback, controlled by the test. It has no login page: `codeFor` is what a person would
  * bring back. It keeps to the rules itself: a code works once, for its client, its redirect address and its verifier.
- * A nameless one does not say in the address who answers (RFC 9207), as many do not.
+ * A nameless one does not name itself in the callback URL (RFC 9207), as many do not.
  */
 export async function startTestIssuer(options: { hasLateEmail?: boolean; isNameless?: boolean; path?: string } = {}) {
   const client = { id: "hub", secret: "a client's s3cret" };

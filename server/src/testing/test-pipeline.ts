@@ -25,7 +25,7 @@ import { patient } from "./patience.ts";
 import { createTestDatabase } from "./test-database.ts";
 import { until } from "./until.ts";
 
-/** The platform of a test: what it answers to a part. */
+/** The platform of a test: its response to a part. */
 type Platform = (part: OutboundPart) => SendOutcome | Promise<SendOutcome>;
 
 export interface PipelineOptions {
@@ -61,7 +61,7 @@ const testChannel = "phone";
 const quiet: Log = { info() {}, warn() {}, error() {} };
 let calls = 0;
 
-/** Answers as a platform that takes everything. */
+/** Responds as a platform that takes everything. */
 export const takesAll: Platform = () => ({ kind: "sent", providerMessageId: `p-${++calls}` });
 
 const testCapabilities: Capabilities = {

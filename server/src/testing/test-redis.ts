@@ -15,7 +15,7 @@ export interface TestRedis extends AsyncDisposable {
   kill(): Promise<void>;
   /** Again, at the same address. */
   start(): Promise<void>;
-  /** As a machine that hangs: connections stay, and nothing is answered, until `goOn`. */
+  /** As a machine that hangs: connections stay, and nothing responds, until `goOn`. */
   hang(): void;
   goOn(): void;
 }
@@ -43,7 +43,7 @@ export async function startTestRedis(): Promise<TestRedis> {
     child.once("exit", (code) => {
       failure ??= new Error(`redis-server ended with ${code}.`);
     });
-    await until("redis-server answers", async () => failure !== null || (await answers(port)), startWithinMs);
+    await until("redis-server responds", async () => failure !== null || (await answers(port)), startWithinMs);
     if (failure !== null) throw failure;
     server = child;
   }

@@ -133,7 +133,7 @@ export async function startWebhookTest() {
 
 export type WebhookTest = Awaited<ReturnType<typeof startWebhookTest>>;
 
-/** A program that receives events, and answers as the test says at the moment. */
+/** A program that receives events, and responds as the test says at the moment. */
 export async function startReceiver(first: Answer = ok) {
   const got: Got[] = [];
   const receiver = { answer: first, connections: 0 };

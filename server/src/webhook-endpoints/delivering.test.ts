@@ -218,7 +218,7 @@ test("an attempt that the hub cannot make counts, and the next follows on schedu
   assert.equal(receiver.got.length, 0);
 });
 
-test("keeps only the beginning of a long answer, and an endless one costs one attempt", async () => {
+test("keeps only the beginning of a long response, and an endless one costs one attempt", async () => {
   await using hub = await startWebhookTest();
   await using receiver = await startReceiver((_got, response) => {
     response.writeHead(200);

@@ -35,7 +35,7 @@ const pollEveryMs = 1_000;
 /** Endpoints found by one poll; the next poll continues after them. */
 const pollPage = 1_000;
 const finishBatch = 128;
-/** A slower answer counts as trouble: the endpoint gets one request at a time. */
+/** A slower response counts as trouble: the endpoint gets one request at a time. */
 const quickMs = 2_000;
 const closeGraceMs = 2_000;
 const retryPauseMs = 1_000;

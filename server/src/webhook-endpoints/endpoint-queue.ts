@@ -3,7 +3,7 @@ type Standing = "quick" | "unknown" | "troubled";
 export interface QueuedEndpoint {
   readonly endpointId: string;
   underWay: number;
-  /** Doubles with each quick success, falls to one with a failure or a slow answer; an ordered endpoint stays at one. */
+  /** Doubles with each quick success, falls to one with a failure or a slow response; an ordered endpoint stays at one. */
   maxUnderWay: number;
   standing: Standing;
   /** Something may be due for it that no claim has searched for. */

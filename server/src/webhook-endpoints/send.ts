@@ -24,7 +24,7 @@ export interface Outcome {
   askedMs: number | null;
 }
 
-/** From the name look-up to the last byte of the answer. */
+/** From the name look-up to the last byte of the response. */
 export const attemptTimeoutMs = 15_000;
 /** More is read than kept, so that the connection can be reused. */
 export const answerCut = { readBytes: 64 * 1024, keptBytes: 4 * 1024 };
@@ -102,7 +102,7 @@ function judge({ status, headers, body }: HttpAnswer, nowMs: number): Partial<Ou
   const answer = storable(body);
   if (status >= 200 && status < 300) return { isSuccess: true, statusCode: status, answer };
   const why = status >= 300 && status < 400 ? " Redirects are not followed." : "";
-  const error = `The endpoint answered ${status}.${why}`;
+  const error = `The endpoint returned ${status}.${why}`;
   return { statusCode: status, answer, error, askedMs: retryAfterMs(headers["retry-after"], nowMs) };
 }
 
@@ -114,7 +114,7 @@ function storable(body: string): string {
 
 function explain(error: HttpError): string {
   if (error.cause instanceof DOMException && error.cause.name === "TimeoutError") {
-    return `No complete answer came within ${attemptTimeoutMs / 1000} s.`;
+    return `No complete response arrived within ${attemptTimeoutMs / 1000} s.`;
   }
   return error.message.replaceAll("\0", "").slice(0, 500);
 }

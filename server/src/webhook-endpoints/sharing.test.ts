@@ -109,7 +109,7 @@ test("another process sends what a dead one had claimed, once its lease is over"
   );
 });
 
-test("a live process keeps its claims while an endpoint takes long to answer", async () => {
+test("a live process keeps its claims while an endpoint takes long to respond", async () => {
   await using hub = await startWebhookTest();
   // The receiver takes several leases, which a busy machine still renews in time.
   const [leaseMs, thinkMs] = [patient(500), Math.min(patient(2_000), attemptTimeoutMs - 3_000)];
@@ -131,7 +131,7 @@ test("a process that closes gives back what it has not sent", async () => {
   await receiver.has(1);
   const start = Date.now();
   await engine.close();
-  assert.ok(Date.now() - start < patient(4_000), "closing does not wait for an answer that may never arrive");
+  assert.ok(Date.now() - start < patient(4_000), "closing does not wait for a response that may never arrive");
   const [row] = await hub.deliveries();
   assert.deepEqual([row!.status, row!.attempts, row!.owner_id], ["pending", 0, null]);
   receiver.answer = ok;

@@ -15,7 +15,7 @@ import { newWebhookSecret, sealWebhookSecret } from "./secrets.ts";
 import { answerCut, type Outcome, sendWebhook } from "./send.ts";
 
 // Addresses by which an attacker tries to reach this machine or its network. Nothing may connect: a canary listens on
-// the loopback addresses, and a DNS server of the attacker answers for every name.
+// the loopback addresses, and a DNS server of the attacker resolves every name.
 
 const publicAddress = "93.184.216.34";
 
@@ -297,7 +297,7 @@ test("accepts good addresses as they are", () => {
 
 function neverSent(error: unknown): boolean {
   if (error instanceof HttpError) {
-    assert.doesNotMatch(error.message, /timeout/i, "it waited for an answer");
+    assert.doesNotMatch(error.message, /timeout/i, "it waited for a response");
     return true;
   }
   assert.match(String(error), /Invalid URL|Invalid protocol|InvalidArgument/i);

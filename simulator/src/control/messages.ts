@@ -15,7 +15,7 @@ const readQuery = object({
   after: optional(integerText(0, Number.MAX_SAFE_INTEGER)),
 });
 
-/** `GET /_sim/messages`: what the platforms received, oldest first; `next_after` continues where an answer ended. */
+/** `GET /_sim/messages`: what the platforms received, oldest first; `next_after` continues where a response ended. */
 export function serveMessages(app: FastifyInstance, simulation: Simulation): void {
   app.get("/messages", (request, reply) => {
     const { messages } = simulation.world;

@@ -1,7 +1,7 @@
 import http from "node:http";
 import https from "node:https";
 
-/** Longest part of an answer that is kept; the rest is read and dropped. */
+/** Longest part of a response that is kept; the rest is read and dropped. */
 const maxAnswerBytes = 65_536;
 
 interface HttpRequest {
@@ -16,7 +16,7 @@ type HttpOutcome =
   | { kind: "answer"; status: number; headers: http.IncomingHttpHeaders; body: string }
   | { kind: "failed"; reason: string };
 
-/** Sends requests over connections that stay open. Redirects are answers, not followed. Owns its sockets: close it. */
+/** Sends requests over connections that stay open. Redirects are responses, not followed. Owns its sockets: close it. */
 export class HttpClient {
   readonly #plain = new http.Agent({ keepAlive: true, maxFreeSockets: 64 });
   readonly #secure = new https.Agent({ keepAlive: true, maxFreeSockets: 64 });

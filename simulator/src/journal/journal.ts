@@ -9,7 +9,7 @@ const smallestCompactionBytes = 32 << 20;
 
 type Snapshot = () => Iterable<JournalLine>;
 
-/** What must survive a restart, on disk before it is answered. Without a file nothing survives. */
+/** What must survive a restart, on disk before the response. Without a file nothing survives. */
 export class Journal {
   readonly #path: string | undefined;
   #file: LineFile | undefined;

@@ -3,13 +3,13 @@ import { BotError, badRequest } from "./bot-error.ts";
 import type { Parameters } from "./parameters.ts";
 import type { TelegramState } from "./state.ts";
 
-/** Ids of people who never started the bot: sending to them answers `chat not found`. */
+/** Ids of people who never started the bot: sending to them returns `chat not found`. */
 const neverStarted = { from: 9_990_000_000, to: 9_999_999_999 } as const;
 
 /** Ids have at most 52 significant bits. Source: Telegram Bot API, available types. */
 const maxId = 2 ** 52;
 
-/** The private chat that a call names; throws what the platform answers when the bot cannot write there. */
+/** The private chat that a call names; throws what the platform returns when the bot cannot write there. */
 export function readChat(state: TelegramState, account: TelegramAccount, parameters: Parameters): number {
   const text = parameters.text("chat_id")?.trim();
   if (text === undefined || text === "") throw badRequest("chat_id is empty");

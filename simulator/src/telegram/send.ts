@@ -127,7 +127,7 @@ function record({ state, account, parameters }: BotCall, chat: number, messageId
   receive(world, message, key, { webhooks: 0, value: null });
 }
 
-/** The message that is answered, as `reply_to_message` shows it. Source: Telegram Bot API, available methods. */
+/** The message that is replied to, as `reply_to_message` shows it. Source: Telegram Bot API, available methods. */
 function readReply(call: BotCall, chat: number): Record<string, unknown> | undefined {
   const { state, account, parameters } = call;
   const given = parameters.json("reply_parameters");

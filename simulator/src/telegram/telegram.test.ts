@@ -32,7 +32,7 @@ test("an unmodified grammY bot sends, sets its webhook and polls", async () => {
   await driver.control("POST", "inbound", { channel: "telegram", from: "telegram:123456", payload: "/start promo" });
   await until("the bot receives both updates", () => received.length === 2);
   await until(
-    "the bot's answers arrive",
+    "the bot's replies arrive",
     async () => (await driver.messages("?channel=telegram&to=123456")).length === 3,
   );
   await bot.stop();
@@ -252,7 +252,7 @@ test("a missing optional quote is ignored, reactions and locations arrive, and c
   );
 });
 
-test("people answer, block, and react if the bot asked for reactions", async () => {
+test("people reply, block, and react if the bot asked for reactions", async () => {
   await using receiver = await openReceiver();
   await using driver = await openDriver();
   await driver.bot("setWebhook", { url: receiver.url });

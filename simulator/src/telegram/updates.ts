@@ -6,7 +6,7 @@ import { BotError, badRequest } from "./bot-error.ts";
 import { nextUpdateId, type TelegramState } from "./state.ts";
 import { changeWebhook, defaultMaxConnections } from "./webhook.ts";
 
-/** Updates in one answer, and the longest poll in seconds. Source: Telegram Bot API, getting updates. */
+/** Updates in one response, and the longest poll in seconds. Source: Telegram Bot API, getting updates. */
 const maxUpdates = 100;
 const maxTimeoutSeconds = 50;
 

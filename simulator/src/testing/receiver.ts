@@ -8,10 +8,10 @@ export interface Received {
   body: string;
 }
 
-/** How a receiver answers; `undefined`: never. */
+/** How a receiver responds; `undefined`: never. */
 type Reply = { status: number; body?: string; headers?: Record<string, string> } | undefined;
 
-/** A webhook endpoint for tests. Answers 200 by default. */
+/** A webhook endpoint for tests. Returns 200 by default. */
 export interface Receiver extends AsyncDisposable {
   readonly url: string;
   readonly received: Received[];

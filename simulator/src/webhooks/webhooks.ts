@@ -118,7 +118,7 @@ export class Webhooks {
     return this.sender(account) as QueueSender;
   }
 
-  /** Forgets everything that waits; answers to POSTs under way change nothing. */
+  /** Forgets everything that waits; responses to POSTs under way change nothing. */
   clear(): void {
     this.#pending.clear();
     this.#repeats = 0;

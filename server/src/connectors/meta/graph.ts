@@ -26,7 +26,7 @@ export async function postToGraph(
   return lost ?? outcomeOf(answer, io.clock.now(), exchange, hide, rules);
 }
 
-/** One request about the account itself. `read` returns the sentence for a success, null when the answer is none. */
+/** One request about the account itself. `read` returns the sentence for a success, null when the response is none. */
 export function askGraph(
   account: MetaAccount,
   io: ConnectorIo,

@@ -9,12 +9,12 @@ import { accountRefused, broken, refused, throttled, type Verdict } from "./erro
 export interface SendRules {
   /** Null for a code that the platform does not list. */
   verdictOf(code: number, subcode: number): Verdict | null;
-  /** The id of what was sent; empty when the answer names none. */
+  /** The id of what was sent; empty when the response names none. */
   idOf(json: Json): string;
   redact(json: Json): object;
 }
 
-/** What the platform's answer to a send means, by the code of a Graph error and never by its words. */
+/** What the platform's response to a send means, by the code of a Graph error and never by its words. */
 export function outcomeOf(
   answer: PlatformAnswer,
   nowMs: number,
@@ -29,7 +29,7 @@ export function outcomeOf(
   if (status >= 200 && status < 300) {
     const providerMessageId = json === null ? "" : rules.idOf(json);
     if (providerMessageId !== "") return { kind: "sent", providerMessageId, exchange: shown };
-    return { kind: "unknown", detail: `The platform answered ${status} without a message id.`, exchange: shown };
+    return { kind: "unknown", detail: `The platform returned ${status} without a message id.`, exchange: shown };
   }
   return strangeAnswer(answer, nowMs, shown);
 }
@@ -78,7 +78,7 @@ function graphError(json: Json, hide: (text: string) => string): GraphError | nu
   };
 }
 
-/** The wait that a throttled answer asks for, in its header in minutes. Source: Graph API, Rate limits. */
+/** The wait that a throttled response asks for, in its header in minutes. Source: Graph API, Rate limits. */
 function regainAccessMs(answer: PlatformAnswer): number | null {
   const usage = parseObject(answer.headers["x-business-use-case-usage"] ?? "");
   if (usage === null) return null;

@@ -10,7 +10,7 @@ export const capabilities = {
   /** For all chats together. One chat takes about one message a second, a group 20 a minute. */
   ratePerSecond: 30,
   windowHours: null,
-  /** Telegram returns no id of ours, so a lost answer can only be retried. */
+  /** Telegram returns no id of ours, so a lost response can only be retried. */
   afterUnknown: "resend",
   typing: "always",
   readMarks: false,

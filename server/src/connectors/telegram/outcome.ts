@@ -5,7 +5,7 @@ import type { AccountProblem, RefusalReason, SendOutcome } from "../connector.ts
 import { type Json, numberAt, objectAt, textAt } from "../json.ts";
 import { messageKey } from "./identifier.ts";
 
-/** What the answer to a send means. `resultId`: the id of a call whose answer has none. */
+/** What the response to a send means. `resultId`: the id of a call whose response has none. */
 export function outcomeOf(
   answer: PlatformAnswer,
   nowMs: number,
@@ -78,7 +78,7 @@ function reasonFor(description: string): RefusalReason | undefined {
   return reasons.find(([words]) => description.includes(words))?.[1];
 }
 
-/** In lower case; the first match wins. Source: tdlib/telegram-bot-api, `Client.cpp`, and observed answers. */
+/** In lower case; the first match wins. Source: tdlib/telegram-bot-api, `Client.cpp`, and observed responses. */
 const reasons: readonly (readonly [string, RefusalReason])[] = [
   ["blocked by the user", "RECIPIENT_BLOCKED"],
   ["user is deactivated", "RECIPIENT_UNREACHABLE"],

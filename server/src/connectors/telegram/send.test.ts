@@ -23,7 +23,7 @@ const refusal = (status: number, description: string, more: object = {}): Answer
   body: { ok: false, error_code: status, description, ...more },
 });
 
-/** Sends over a network that gives these answers, one after the other. */
+/** Sends over a network that gives these responses, one after the other. */
 async function sendWith(answers: Answer[], payload: MessagePayload = text, rest: Partial<OutboundPart> = {}) {
   const calls: { method: string; parameters: Record<string, unknown> }[] = [];
   const http = async ({ url, body }: HttpCall) => {

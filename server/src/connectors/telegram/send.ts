@@ -41,7 +41,7 @@ export async function callMethod(
   return { outcome, movedTo: outcome.kind === "refused" ? migratedTo(answer) : null };
 }
 
-/** A reaction has no id of its own: the answer is `true`. Our id cannot be that of a message. */
+/** A reaction has no id of its own: the response is `true`. Our id cannot be that of a message. */
 function resultId({ payload, deliveryId }: OutboundPart): string | null {
   return payload.type === "reaction" ? `reaction:${deliveryId}` : null;
 }

@@ -94,7 +94,7 @@ function emojiOf(reaction: Json): string {
   return type === "paid" ? "⭐" : customEmoji;
 }
 
-/** The participant is the chat, even of a group, since a bot can answer only there; its texts name the author. */
+/** The participant is the chat, even of a group, since a bot can reply only there; its texts name the author. */
 function messageEvent(facts: {
   chat: Json;
   sender: Json;

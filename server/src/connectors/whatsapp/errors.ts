@@ -30,7 +30,7 @@ const verdicts = new Map<number, Verdict>([
   [130429, throttled],
   [131048, throttled],
   [131056, { ...throttled, scope: "lane", afterMs: pairRateMs }],
-  [131064, { ...throttled, scope: "lane" }], // counts people reached outside their window: answers still go out
+  [131064, { ...throttled, scope: "lane" }], // counts people reached outside their window: replies still go out
   [132069, { ...throttled, scope: "lane" }],
   [131021, refused("INVALID_RECIPIENT")],
   [131062, refused("INVALID_RECIPIENT")], // not by business-scoped id

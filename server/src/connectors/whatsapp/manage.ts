@@ -14,7 +14,7 @@ export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<
 
 /**
  * Makes the hub the webhook address of this number, in place of the app's callback. The platform calls the address with
- * its handshake before it answers. The app must be subscribed to the business account. Source: Cloud API, Webhook
+ * its handshake before it responds. The app must be subscribed to the business account. Source: Cloud API, Webhook
  * overrides.
  */
 export async function subscribe(account: WhatsAppAccount, webhookUrl: string, io: ConnectorIo): Promise<AccountAnswer> {

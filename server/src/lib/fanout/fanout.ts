@@ -5,7 +5,7 @@
 export interface Fanout extends AsyncDisposable {
   /**
    * Returns at once and reports no failure. Subscribers in this process get the message when the current code has run,
-   * also while the server does not answer; those in other processes within milliseconds. Throws a `RangeError` for a
+   * also while the server does not respond; those in other processes within milliseconds. Throws a `RangeError` for a
    * message or a channel that is too long or contains NUL. Does nothing after the end.
    */
   publish(channel: string, message: string): void;

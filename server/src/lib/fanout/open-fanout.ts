@@ -11,7 +11,7 @@ interface FanoutOptions {
   databaseUrl: string | null;
   clock: Clock;
   log: Log;
-  /** Retries while the database does not answer yet; Redis has retries of its own. */
+  /** Retries while the database does not respond yet; Redis has retries of its own. */
   start: Pick<Start, "retry" | "signal">;
 }
 

@@ -49,7 +49,7 @@ test("databases of one Redis do not get each other's messages", async () => {
   await until("the message is received", () => received.length === 1);
 });
 
-test("a Redis that does not answer, or refuses the password, ends the start with one sentence", async () => {
+test("a Redis that does not respond, or refuses the password, ends the start with one sentence", async () => {
   const log: Log = { info() {}, warn() {}, error() {} };
   const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 50, call) };
   await assert.rejects(openRedisFanout({ url: "redis://127.0.0.1:1", clock: hasty, log }), {

@@ -56,7 +56,7 @@ export function openRedisRateLimits({ client, clock, log }: RedisRateLimitsOptio
 
 function within<T>(clock: Clock, timeoutMs: number, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const cancel = clock.after(timeoutMs, () => reject(new Error(`no answer within ${timeoutMs} ms`)));
+    const cancel = clock.after(timeoutMs, () => reject(new Error(`no response within ${timeoutMs} ms`)));
     work.then(resolve, reject).finally(cancel);
   });
 }

@@ -9,7 +9,7 @@ import { Secret } from "../../lib/secret.ts";
 import { closeAfterTests } from "../../testing/close-after-tests.ts";
 import { openGithubProvider } from "./github-provider.ts";
 
-/** Answers as GitHub's documentation shows them. Sources: "Authorizing OAuth apps", REST API "Users" and "Emails". */
+/** Responds as GitHub's documentation shows them. Sources: "Authorizing OAuth apps", REST API "Users" and "Emails". */
 const usual = {
   token: {
     status: 200,
@@ -127,7 +127,7 @@ for (const [what, change, code] of [
   ["too many questions", { user: { status: 429, body: {} } }, "CHANNEL_UNAVAILABLE"],
   ["trouble of its own", { user: { status: 502, body: {} } }, "CHANNEL_UNAVAILABLE"],
 ] as const) {
-  test(`${what} is answered with ${code}`, async () => {
+  test(`${what} gets ${code}`, async () => {
     Object.assign(answers, change);
     await assert.rejects(identify(), { code });
   });

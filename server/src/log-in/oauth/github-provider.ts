@@ -63,7 +63,7 @@ export function openGithubProvider(
 /** The numeric id identifies the person: a login can be given up, and taken by another person. */
 function readUser(issuer: string, user: unknown, emails: unknown): ProvenIdentity {
   const { id, login, name } = user as { id?: unknown; login?: unknown; name?: unknown };
-  if (!Number.isSafeInteger(id) || !Array.isArray(emails)) throw new TypeError("the answer is not a GitHub user");
+  if (!Number.isSafeInteger(id) || !Array.isArray(emails)) throw new TypeError("the response is not a GitHub user");
   const primary = emails.find((item) => item?.primary === true) as { email?: unknown; verified?: unknown } | undefined;
   return {
     issuer,

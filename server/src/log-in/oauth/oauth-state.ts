@@ -4,7 +4,7 @@ import type { SecretBox } from "../../lib/secret-box.ts";
 export const oauthStateTtlMs = 600_000;
 export const logInCodeTtlMs = 60_000;
 
-/** Sealed into a cookie: the hub stores nothing for abandoned logins, and an answer counts only in this browser. */
+/** Sealed into a cookie: the hub stores nothing for abandoned logins, and a response counts only in this browser. */
 export interface OauthState {
   step: "started";
   provider: string;

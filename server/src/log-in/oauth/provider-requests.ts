@@ -2,17 +2,17 @@ import { AuthorizationResponseError, ClientError, type CustomFetch, ResponseBody
 import { forbidden, RequestError } from "../../errors.ts";
 import { type HttpClient, HttpError } from "../../lib/http.ts";
 
-/** The error for a person when a provider declines, cannot be reached, or sends an invalid answer. */
+/** The error for a person when a provider declines, cannot be reached, or sends an invalid response. */
 export function providerError(provider: string, error: unknown): RequestError {
   if (error instanceof RequestError) return error;
   if (error instanceof AuthorizationResponseError) return declined(provider, error);
   if (isUnavailable(error)) return unavailable(provider, error);
-  const message = `The answer of ${provider} is not valid: start the login again.`;
+  const message = `The response from ${provider} is not valid: start the login again.`;
   return new RequestError("AUTH_INVALID", message, { cause: error });
 }
 
 function unavailable(provider: string, cause: unknown): RequestError {
-  const message = `${provider} does not answer: try again in a moment, or log in with a password.`;
+  const message = `${provider} does not respond: try again in a moment, or log in with a password.`;
   return new RequestError("CHANNEL_UNAVAILABLE", message, { retryAfterSeconds: 5, cause });
 }
 
@@ -24,7 +24,7 @@ function declined(provider: string, error: AuthorizationResponseError): RequestE
   return forbidden(`${provider} refused the login (${code}): an admin may have to correct its settings there.`);
 }
 
-/** No answer, or one with 429, 500 or above, at any depth of the library's causes. */
+/** No response, or one with 429, 500 or above, at any depth of the library's causes. */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof HttpError) return true;
   if (error instanceof ResponseBodyError) return isUnavailableStatus(error.status);

@@ -83,7 +83,7 @@ export function connectingSuite<C>(subject: ConnectorSubject<C>): void {
   }
 
   if (connector.handshake)
-    test("a handshake is answered only with the token", () => {
+    test("a handshake succeeds only with the token", () => {
       const { verify_token } = credentials as { verify_token: string };
       const asked = { "hub.mode": "subscribe", "hub.verify_token": verify_token, "hub.challenge": "1158201444" };
       const answer = (query: Record<string, string | undefined>) => connector.handshake!(query, credentials);

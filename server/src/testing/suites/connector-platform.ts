@@ -83,7 +83,7 @@ interface TestAnswer {
   body?: string;
 }
 
-/** An HTTP server with a given answer. */
+/** An HTTP server with a given response. */
 export async function startTestServer(answer: (call: ReceivedCall) => TestAnswer) {
   const server = createServer(async (request, response) => {
     const rawBody = Buffer.concat(await request.toArray());

@@ -7,7 +7,7 @@ import { startTestServer } from "./connector-platform.ts";
 import { canary, openSteps, type Steps, text } from "./connector-steps.ts";
 import type { ConnectorSubject } from "./connector-suite.ts";
 
-/** Short, for calls that are never answered. */
+/** Short, for calls that never get a response. */
 const shortMs = 250;
 
 /** Read marks and typing: the connector has a method exactly for those that its capabilities name. */
@@ -103,7 +103,7 @@ export function sendingSuite<C>(subject: ConnectorSubject<C>): void {
 
   signalTests(subject, steps);
 
-  test("a call without an answer is unknown", async () => {
+  test("a call without a response is unknown", async () => {
     await steps.platform.break({ fault: "timeout_after_accept" });
     const outcome = await sendText(account(), { ...steps.platform.io, timeoutMs: shortMs });
     assert.equal(outcome.kind, "unknown");
@@ -164,7 +164,7 @@ export function sendingSuite<C>(subject: ConnectorSubject<C>): void {
     });
   }
 
-  test("an answer that is cut off is unknown", async () => {
+  test("a response that is cut off is unknown", async () => {
     await using gateway = await startTestServer(() => ({
       status: 200,
       headers: { "content-length": "99" },

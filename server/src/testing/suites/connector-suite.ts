@@ -1,6 +1,6 @@
 /**
  * What every connector promises, run over one of them: `connectorSuite({...})` in `<channel>.test.ts`. A capability that the
- * subject has no sample, fixture or answer for fails.
+ * subject has no sample, fixture or response for fails.
  */
 import { suite } from "node:test";
 import type { MessagePayload, PayloadType } from "../../../../contract/src/payloads.ts";
