@@ -194,8 +194,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Request a mail to reset a password
-         * @description The response is the same whether the user exists or not. With `SMTP_URL` set, the hub sends a mail, at most one in 5 minutes for each user. Without it nothing happens: an admin can create a password reset instead.
+         * Request an email to reset a password
+         * @description The response is the same whether the user exists or not. With `SMTP_URL` set, the hub sends an email, at most one in 5 minutes for each user. Without it nothing happens: an admin can create a password reset instead.
          */
         post: operations["requestPasswordReset"];
         delete?: never;
@@ -861,7 +861,7 @@ export interface paths {
         put?: never;
         /**
          * Create a password reset for a user
-         * @description Only this response shows the token. It works once, within an hour. With `SMTP_URL` set, the hub also mails it to the user. The old password works until the new one is set.
+         * @description Only this response shows the token. It works once, within an hour. With `SMTP_URL` set, the hub also emails it to the user. The old password works until the new one is set.
          */
         post: operations["createPasswordReset"];
         delete?: never;
@@ -905,7 +905,7 @@ export interface paths {
         put?: never;
         /**
          * Invite a person
-         * @description The token creates one user with this email address and role. Only this response shows it. With `SMTP_URL` set, the hub also mails it.
+         * @description The token creates one user with this email address and role. Only this response shows it. With `SMTP_URL` set, the hub also emails it.
          */
         post: operations["createInvitation"];
         delete?: never;
@@ -2339,7 +2339,7 @@ export interface components {
             token: string;
             /** @description The page that accepts the token. Send this address to the invited person. */
             url: string;
-            /** @description Whether the hub sends it by mail. */
+            /** @description Whether the hub sends it by email. */
             mailed: boolean;
         };
         CreatedPasswordReset: {

@@ -35,10 +35,10 @@ async function post(path: string, body: unknown, token?: string) {
   return { status: answer.status, body: (text === "" ? null : JSON.parse(text)) as any };
 }
 
-/** The link in the last mail to this address. */
+/** The link in the last email to this address. */
 function mailedLink(to: string): Promise<string> {
   const textOf = () => smtp.mails.findLast((mail) => mail.to[0] === to)?.text ?? "";
-  return until(`a mail to ${to} arrives`, () => /^http\S+$/m.exec(textOf())?.[0]);
+  return until(`an email to ${to} arrives`, () => /^http\S+$/m.exec(textOf())?.[0]);
 }
 
 /** Opens a link, and fails for errors in the browser and requests to other hosts. */
@@ -53,7 +53,7 @@ async function open(link: string): Promise<Page> {
   return page;
 }
 
-test("a user invited by mail creates an account on the page of the link, and resets the password on another page", async () => {
+test("a user invited by email creates an account on the page of the link, and resets the password on another page", async () => {
   const admin = (await post("/auth/token", { username: "admin", password: "a password for tests" })).body.access_token;
   const invitation = await post("/v1/invitations", { email: "ana@example.com", role: "agent" }, admin);
   assert.deepEqual([invitation.status, invitation.body.mailed], [201, true]);
@@ -71,7 +71,7 @@ test("a user invited by mail creates an account on the page of the link, and res
   assert.equal(status, 200);
 
   assert.equal((await post("/auth/password/forgot", { email: "ana@example.com" })).status, 202);
-  await until("a second mail arrives", () => smtp.mails.length === 2);
+  await until("a second email arrives", () => smtp.mails.length === 2);
   const link = await mailedLink("ana@example.com");
   const reset = await open(link);
   await reset.getByLabel("New password").fill("the second password");

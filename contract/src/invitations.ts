@@ -49,7 +49,7 @@ const CreatedInvitation = named(
     ...Invitation.properties,
     token: Type.String(),
     url: Type.String({ description: "The page that accepts the token. Send this address to the invited person." }),
-    mailed: Type.Boolean({ description: "Whether the hub sends it by mail." }),
+    mailed: Type.Boolean({ description: "Whether the hub sends it by email." }),
   }),
 );
 
@@ -78,7 +78,7 @@ export const invitations = operations("Users", {
     summary: "Invite a person",
     description:
       "The token creates one user with this email address and role. Only this response shows it. With `SMTP_URL` set, the hub " +
-      "also mails it.",
+      "also emails it.",
     access: write,
     idempotent: true,
     shows: "all",

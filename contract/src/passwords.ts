@@ -66,9 +66,9 @@ export const passwords = operations("Authentication", {
   requestPasswordReset: {
     method: "POST",
     path: "/auth/password/forgot",
-    summary: "Request a mail to reset a password",
+    summary: "Request an email to reset a password",
     description:
-      "The response is the same whether the user exists or not. With `SMTP_URL` set, the hub sends a mail, at most one in 5 " +
+      "The response is the same whether the user exists or not. With `SMTP_URL` set, the hub sends an email, at most one in 5 " +
       "minutes for each user. Without it nothing happens: an admin can create a password reset instead.",
     access: "public",
     body: ForgottenPassword,
@@ -95,7 +95,7 @@ export const userPasswords = operations("Users", {
     path: "/v1/users/{id}/password-reset",
     summary: "Create a password reset for a user",
     description:
-      "Only this response shows the token. It works once, within an hour. With `SMTP_URL` set, the hub also mails it to the user. " +
+      "Only this response shows the token. It works once, within an hour. With `SMTP_URL` set, the hub also emails it to the user. " +
       "The old password works until the new one is set.",
     access: { role: "admin", scope: "users:write" },
     idempotent: true,

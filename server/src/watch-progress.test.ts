@@ -44,11 +44,11 @@ test("a step that does not get ready for its partitions is reported, even if no 
   const watch = watchProgress({ bus, clock, troubles, backlog: new Map(), deliverers: new Map(), config }, steps);
   opened.defer(() => watch.close());
   const part = `progress of ${step!.group} ${step!.reads}`;
-  await until("it is a trouble", () => troubles.list().length > 0);
+  await until("it is reported", () => troubles.list().length > 0);
   assert.deepEqual(
     troubles.list().map(({ part, code }) => ({ part, code })),
     [{ part, code: "NO_PROGRESS" }],
   );
   ready.resolve();
-  await until("it is none any more", () => troubles.list().length === 0);
+  await until("it is over", () => troubles.list().length === 0);
 });

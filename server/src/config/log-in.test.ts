@@ -14,7 +14,7 @@ const problemsOf = (env: Record<string, string>) => {
 };
 const client = (prefix: string) => ({ [`${prefix}_CLIENT_ID`]: "hub", [`${prefix}_CLIENT_SECRET`]: "s3cret" });
 
-test("by default there are no providers and no mail, and the list of keys says how to set them", () => {
+test("by default there are no providers and no email, and the list of keys says how to set them", () => {
   const config = load({});
   assert.deepEqual([config.identity.providers, config.mail], [[], { url: null, from: "" }]);
   const keys = describeConfig(config).map(({ key }) => key);

@@ -33,7 +33,7 @@ export function readProviders(read: EnvReader): ProviderConfig[] {
 
 export function readMail(read: EnvReader): { url: Secret | null; from: string } {
   const url = read.optional("SMTP_URL", smtpUrl, "none", "A mail server, for invitations and password resets.");
-  const from = read.optional("MAIL_FROM", mailAddress, "none", "The sender of mail. Required with SMTP_URL.");
+  const from = read.optional("MAIL_FROM", mailAddress, "none", "The sender of emails. Required with SMTP_URL.");
   if (url !== null && from === null) {
     read.problem("MAIL_FROM is missing: with SMTP_URL, give an address such as hub@example.com.");
   }

@@ -7,7 +7,7 @@ import { newId } from "../lib/ids.ts";
 import type { PageRequest } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, type Db, inOrder, maybe, one, run } from "../lib/query.ts";
-import { lockMaker } from "./end-access.ts";
+import { lockCreator } from "./end-access.ts";
 import { type Forget, hasRole, type KeyRateLimit, type Principal } from "./principal.ts";
 import { hashToken, invalidApiKey, newOpaqueToken } from "./tokens.ts";
 
@@ -58,7 +58,7 @@ export async function createApiKey(
   const apiKeyId = newId(nowMs);
   const granted = [...new Set(scopes)];
   const created = await transaction(db, async (tx) => {
-    const { at } = await lockMaker(tx, clock, principal);
+    const { at } = await lockCreator(tx, clock, principal);
     const ancestorIds = await ancestorsFor(tx, principal, expiresAt);
     const inserted = await one<ApiKey>(
       tx,
@@ -148,7 +148,7 @@ export function revokeApiKeysOf(db: Db, userId: string, now: Date): Promise<numb
   return run(db, "UPDATE api_keys SET revoked_at = $2 WHERE created_by = $1 AND revoked_at IS NULL", [userId, now]);
 }
 
-/** Waits for keys that the user is creating, so that a later statement sees them all. See `lockMaker`. */
+/** Waits for keys that the user is creating, so that a later statement sees them all. See `lockCreator`. */
 async function lockUserOf(tx: Db, apiKeyId: string): Promise<void> {
   const text = "SELECT FROM users WHERE user_id = (SELECT created_by FROM api_keys WHERE api_key_id = $1) FOR UPDATE";
   await run(tx, text, [apiKeyId]);

@@ -222,18 +222,18 @@ test("tokens of another key, algorithm, issuer or audience are refused without a
 
 test("an API key of an agent or admin acts as the workspace, that of a member as the member", async () => {
   for (const role of ["admin", "agent", "member"] as const) {
-    const { principal: maker } = await openNewSession(role);
-    const { api_key_id, key } = await createApiKey({ db: pool, clock }, maker, {
+    const { principal: creator } = await openNewSession(role);
+    const { api_key_id, key } = await createApiKey({ db: pool, clock }, creator, {
       name: role,
       scopes: ["messages:write"],
     });
     assert.deepEqual(await here.authenticate(`Bearer ${key}`), {
       kind: "api_key",
       callerId: api_key_id,
-      workspaceId: maker.workspaceId,
+      workspaceId: creator.workspaceId,
       role,
-      userId: maker.userId,
-      participantId: role === "member" ? maker.userId : maker.workspaceId,
+      userId: creator.userId,
+      participantId: role === "member" ? creator.userId : creator.workspaceId,
       sessionId: null,
       scopes: ["messages:write"],
       rateLimit: null,
@@ -307,8 +307,8 @@ async function openNewSession(role: Role) {
   return { authorization, key: { workspaceId, userId: user.user_id }, sessionId, principal, claims };
 }
 
-async function makeKey(maker: Principal, expiresAt?: Date): Promise<string> {
-  const { key } = await createApiKey({ db: pool, clock }, maker, {
+async function makeKey(creator: Principal, expiresAt?: Date): Promise<string> {
+  const { key } = await createApiKey({ db: pool, clock }, creator, {
     name: "test",
     scopes: ["*"],
     ...(expiresAt ? { expiresAt } : {}),

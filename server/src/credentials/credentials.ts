@@ -10,7 +10,7 @@ export {
   revokeApiKeysOf,
 } from "./api-keys.ts";
 export { type Authenticator, openAuthenticator } from "./authenticate.ts";
-export { allTime, type Ended, type Ending, endAccess, lockMaker, type Maker } from "./end-access.ts";
+export { allTime, type Creator, type Ended, type Ending, endAccess, lockCreator } from "./end-access.ts";
 export {
   anyAgent,
   anyMember,

@@ -26,7 +26,7 @@ export async function endAccess(
   { userId, keptSessionId = null, now }: { userId: string; keptSessionId?: string | null; now: Date },
   { sessions = true, apiKeysSince }: Ending,
 ): Promise<Ended> {
-  // Under this lock a concurrent login either ends with the others or opens no session; see `lockMaker` too.
+  // Under this lock a concurrent login either ends with the others or opens no session; see `lockCreator` too.
   const { ended_at } = await one<{ ended_at: Date }>(
     tx,
     "SELECT coalesce(access_ended_at, created_at) AS ended_at FROM users WHERE user_id = $1 FOR UPDATE",
@@ -81,7 +81,7 @@ async function endMadeBy(tx: Db, { userId, since, now }: { userId: string; since
 }
 
 /** Who creates something that ends with its creator. See "What ends together" in SECURITY.md. */
-export interface Maker {
+export interface Creator {
   userId: string;
   apiKeyId: string | null;
   /** Now, but not before the last time that the user's access ended. */
@@ -92,7 +92,7 @@ export interface Maker {
  * AUTH_INVALID or API_KEY_INVALID unless the credential is valid. A concurrent statement that ends it either runs
  * before, or finds what was created.
  */
-export async function lockMaker(tx: Db, clock: Clock, principal: Principal): Promise<Maker> {
+export async function lockCreator(tx: Db, clock: Clock, principal: Principal): Promise<Creator> {
   const { kind, callerId, sessionId, userId } = principal;
   const user = await maybe<{ access_ended_at: Date | null }>(
     tx,

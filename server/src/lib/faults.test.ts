@@ -68,7 +68,7 @@ test("a bug that a record's data causes counts against the record", () => {
   }
 });
 
-test("only errors that pass when the database is healthy again count as database trouble", async () => {
+test("only errors that pass when the database is healthy again count as a database problem", async () => {
   for (const state of ["53100", "57014", "25006", "58030", "40001", "55P03", "08006"]) {
     assert.equal(isDatabaseTrouble(await raised(state)), true, state);
   }

@@ -30,7 +30,7 @@ function open(url: string | null, clock = hurriedClock().clock) {
 
 const mail: Mail = { kind: "test", to: "ana@example.com", subject: "Olá", text: "Token: abc\n\n.\nthe end\n" };
 
-test("a mail reaches the server as it was written, from the address of the configuration", async () => {
+test("an email reaches the server as it was written, from the address of the configuration", async () => {
   await using smtp = await startTestSmtp();
   const { mailer } = open(smtp.url);
   await using _ = mailer;
@@ -42,7 +42,7 @@ test("a mail reaches the server as it was written, from the address of the confi
   assert.ok(got!.text.replaceAll("\r\n", "\n").startsWith(mail.text));
 });
 
-test("retries a mail that is refused for now, with longer pauses, and logs nothing of its content", async () => {
+test("retries an email that is refused for now, with longer pauses, and logs nothing of its content", async () => {
   await using smtp = await startTestSmtp({ refuse: triesPerMail - 1 });
   const { clock, pauses } = hurriedClock();
   const { mailer, lines } = open(smtp.url, clock);
@@ -58,12 +58,12 @@ test("retries a mail that is refused for now, with longer pauses, and logs nothi
       tries,
       code: "EMESSAGE",
       response_code: 451,
-      message: "a mail will be tried again",
+      message: "an email will be tried again",
     })),
   );
 });
 
-test("after the last try a mail is given up, and the next one goes", async () => {
+test("after the last try an email is given up, and the next one goes", async () => {
   await using smtp = await startTestSmtp({ refuse: triesPerMail });
   const { mailer, lines } = open(smtp.url);
   await using _ = mailer;
@@ -74,7 +74,7 @@ test("after the last try a mail is given up, and the next one goes", async () =>
     smtp.mails.map(({ to }) => to[0]),
     ["bia@example.com"],
   );
-  assert.match(lines.at(-1)!, /a mail could not be sent/);
+  assert.match(lines.at(-1)!, /an email could not be sent/);
   assert.doesNotMatch(lines.join(), /ana@|abc|Olá/);
 });
 

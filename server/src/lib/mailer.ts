@@ -15,10 +15,10 @@ export function readableTime(time: Date): string {
   return `${time.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 }
 
-/** Mails wait in memory and are lost when the process dies: each must be one that can be requested again. */
+/** Emails wait in memory and are lost when the process dies: each must be one that can be requested again. */
 export interface Mailer extends AsyncDisposable {
   readonly isOn: boolean;
-  /** False without a server, and when too many mails wait. Call it after the commit. */
+  /** False without a server, and when too many emails wait. Call it after the commit. */
   send(mail: Mail): boolean;
   idle(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
@@ -70,7 +70,10 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
       } catch (error) {
         const reason = reasonOf(error);
         const isLast = tries >= triesPerMail || stopped.signal.aborted;
-        log.warn({ mail: kind, tries, ...reason }, isLast ? "a mail could not be sent" : "a mail will be tried again");
+        log.warn(
+          { mail: kind, tries, ...reason },
+          isLast ? "an email could not be sent" : "an email will be tried again",
+        );
         if (isLast) return;
         await pause(clock, pausesMs[tries - 1]!, stopped.signal);
       }
@@ -81,7 +84,7 @@ export function openMailer({ url, from, clock, log }: MailerOptions): Mailer {
     isOn: true,
     send(mail) {
       if (stopped.signal.aborted || queue.waiting >= queueSize) {
-        log.warn({ mail: mail.kind }, "a mail was dropped: too many wait");
+        log.warn({ mail: mail.kind }, "an email was dropped: too many wait");
         return false;
       }
       void queue.submitOne(mail);

@@ -117,9 +117,9 @@ test("a password that was used or changed is never replaced, shown or not", asyn
   assert.equal((await used.again()).password, undefined);
   assert.equal(await used.isPassword(used.admin.password!), true);
   const changed = await freshAdmin();
-  await changed.db.query("UPDATE users SET password_hash = $1", [await hasher.hash("set by a mailed link")]);
+  await changed.db.query("UPDATE users SET password_hash = $1", [await hasher.hash("set by an emailed link")]);
   assert.equal((await changed.again()).password, undefined);
-  assert.equal(await changed.isPassword("set by a mailed link"), true);
+  assert.equal(await changed.isPassword("set by an emailed link"), true);
 });
 
 test("when other processes may be starting, a password is replaced only after a minute", async () => {

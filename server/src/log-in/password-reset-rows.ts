@@ -1,5 +1,5 @@
 import type { Role } from "../../../contract/src/access.ts";
-import type { Maker } from "../credentials/credentials.ts";
+import type { Creator } from "../credentials/credentials.ts";
 import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
@@ -22,7 +22,7 @@ export function lockLiveUser(tx: Db, key: { workspaceId: string; userId: string 
   );
 }
 
-/** Locked, so that of two concurrent requests one sends a mail. */
+/** Locked, so that of two concurrent requests one sends an email. */
 export function lockUserByEmail(db: Db, email: string) {
   return maybe<{ user_id: string; workspace_id: string; email: string }>(
     db,
@@ -47,7 +47,7 @@ export function insertReset(
     tokenHash: Buffer;
     userId: string;
     workspaceId: string;
-    maker: Pick<Maker, "userId" | "apiKeyId"> | null;
+    creator: Pick<Creator, "userId" | "apiKeyId"> | null;
     now: Date;
     expiresAt: Date;
   },
@@ -56,7 +56,7 @@ export function insertReset(
     db,
     `INSERT INTO password_resets (token_hash, user_id, workspace_id, requested_by, made_by_key, created_at, expires_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-    [row.tokenHash, row.userId, row.workspaceId, row.maker?.userId, row.maker?.apiKeyId, row.now, row.expiresAt],
+    [row.tokenHash, row.userId, row.workspaceId, row.creator?.userId, row.creator?.apiKeyId, row.now, row.expiresAt],
   );
 }
 

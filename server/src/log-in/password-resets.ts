@@ -6,7 +6,7 @@ import {
   type Ending,
   endAccess,
   hashToken,
-  lockMaker,
+  lockCreator,
   newOpaqueToken,
   type Principal,
   requireMayManageRole,
@@ -31,7 +31,7 @@ interface ResetDeps {
 
 const resetTtlMs = 3_600_000;
 
-/** Returns the token only here; mails it too when mail is configured. FORBIDDEN as `requireMayManageRole`. */
+/** Returns the token only here; emails it too when email is configured. FORBIDDEN as `requireMayManageRole`. */
 export async function resetPasswordOf(
   { db, clock, mailer, publicUrl }: ResetDeps & { db: RequestDb },
   principal: Principal,
@@ -40,11 +40,11 @@ export async function resetPasswordOf(
   const { workspaceId } = principal;
   const reset = newReset(clock, publicUrl);
   const email = await transaction(db, async (tx) => {
-    const maker = await lockMaker(tx, clock, principal);
+    const creator = await lockCreator(tx, clock, principal);
     const user = await rows.lockLiveUser(tx, { workspaceId, userId });
     if (user === null) throw notFound("user");
     requireMayManageRole(principal, user.role);
-    await rows.insertReset(tx, { ...reset, userId, workspaceId, maker, now: maker.at });
+    await rows.insertReset(tx, { ...reset, userId, workspaceId, creator, now: creator.at });
     await recordAuditEvent(tx, principal, { action: "password.reset_requested", target: { type: "user", id: userId } });
     return user.email;
   });
@@ -53,7 +53,7 @@ export async function resetPasswordOf(
 }
 
 /**
- * Mails a token to the user with this address, if there is one, once in `mailEveryMs`. Returns at once, so that neither
+ * Emails a token to the user with this address, if there is one, once in `mailEveryMs`. Returns at once, so that neither
  * response nor time reveals whether there is such a user.
  */
 export type RequestPasswordReset = (email: string, origin: Origin) => void;
@@ -69,7 +69,7 @@ export function openPasswordResetRequests(
     if (!deps.mailer.isOn || underWay >= maxRequests) return;
     underWay += 1;
     mailPasswordReset(deps, email, origin)
-      .catch((error) => deps.log.warn({ err: error }, "a password reset could not be mailed"))
+      .catch((error) => deps.log.warn({ err: error }, "a password reset could not be emailed"))
       .finally(() => {
         underWay -= 1;
       });
@@ -87,7 +87,7 @@ async function mailPasswordReset(
     if (user === null) return null;
     const { user_id: userId, workspace_id: workspaceId } = user;
     if (await rows.wasJustMailed(tx, userId, new Date(clock.now() - mailEveryMs))) return null;
-    await rows.insertReset(tx, { ...reset, userId, workspaceId, maker: null });
+    await rows.insertReset(tx, { ...reset, userId, workspaceId, creator: null });
     await recordAuditEvent(
       tx,
       { kind: "anonymous", workspaceId, origin },
@@ -152,7 +152,7 @@ function passwordResetMail({ to, url, expiresAt }: { to: string; url: string; ex
 
 ${url}
 
-The link works once, until ${readableTime(expiresAt)}. If it was not you, ignore this mail: your password does not change.
+The link works once, until ${readableTime(expiresAt)}. If it was not you, ignore this email: your password does not change.
 `,
   };
 }

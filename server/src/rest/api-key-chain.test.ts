@@ -70,10 +70,10 @@ test("a key ends when the first of its chain expires, even if its own row has no
 });
 
 test("disabling the user who made the first key ends the whole chain", async () => {
-  const maker = await hub.register();
-  const chain = await makeChain(maker.token);
+  const creator = await hub.register();
+  const chain = await makeChain(creator.token);
   for (const { key } of chain) assert.equal(await statusOf(key), 200);
-  await hub.call(`PATCH /v1/users/${maker.userId}`, { token: admin, body: { disabled: true } });
+  await hub.call(`PATCH /v1/users/${creator.userId}`, { token: admin, body: { disabled: true } });
   for (const { key } of chain) assert.equal(await statusOf(key), 401);
 });
 

@@ -125,7 +125,7 @@ test("only admins can invite, and the invitations of another workspace are not v
   assert.equal((await accept(body.token)).status, 201, "still open");
 });
 
-test("with a mail server the invitation is mailed after it is committed", async () => {
+test("with a mail server the invitation is emailed after it is committed", async () => {
   await using smtp = await startTestSmtp();
   await using mailing = await startLogInHub({ smtpUrl: smtp.url });
   const admin = (await mailing.logIn("admin")).access_token;

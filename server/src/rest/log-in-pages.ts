@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { App } from "../http/app.ts";
 
 /**
- * `/accept-invitation` and `/reset-password`: the targets of mailed links. Two plain forms, until the hub has pages of
+ * `/accept-invitation` and `/reset-password`: the targets of emailed links. Two plain forms, until the hub has pages of
  * its own.
  */
 export function logInPageRoutes(app: App): void {

@@ -32,9 +32,9 @@ function change(token: string, body: Record<string, unknown>) {
   return hub.call("POST /v1/me/password", { token, body });
 }
 
-/** The token of the last mail to this address. */
+/** The token of the last email to this address. */
 function untilMailed(email: string): Promise<string> {
-  return until(`a mail to ${email} arrives`, () => {
+  return until(`an email to ${email} arrives`, () => {
     const mail = smtp.mails.findLast(({ to }) => to[0] === email);
     return /#token=(c4p_[\w-]{43})/.exec(mail?.text ?? "")?.[1];
   });
@@ -177,7 +177,7 @@ test("of twenty concurrent uses of a token one succeeds", async () => {
   assert.equal(answers.filter(({ status }) => status === 204).length, 1);
 });
 
-test("a reset is mailed at most once in five minutes, and the response is the same for every address", async () => {
+test("a reset is emailed at most once in five minutes, and the response is the same for every address", async () => {
   const user = await register();
   const forgot = (email: string) => hub.call("POST /auth/password/forgot", { body: { email } });
   const known = await forgot(user.email.toUpperCase());
@@ -186,7 +186,7 @@ test("a reset is mailed at most once in five minutes, and the response is the sa
   const token = await untilMailed(user.email);
   assert.equal(smtp.mails.filter(({ to }) => to[0] === "nobody@example.com").length, 0);
   await Promise.all(Array.from({ length: 10 }, () => forgot(user.email)));
-  // Its mail would have come behind those ten questions.
+  // Its email would have come behind those ten questions.
   const next = await register();
   await forgot(next.email);
   await untilMailed(next.email);
@@ -197,7 +197,7 @@ test("a reset is mailed at most once in five minutes, and the response is the sa
   assert.equal(await canLogIn(user.username, fresh), true);
 });
 
-test("a disabled user gets no mail and cannot use a token", async () => {
+test("a disabled user gets no email and cannot use a token", async () => {
   const user = await register();
   const admin = (await hub.logIn("admin")).access_token;
   const { token } = (await hub.call(`POST /v1/users/${user.userId}/password-reset`, { token: admin })).body;

@@ -11,7 +11,7 @@ interface TestMail {
   text: string;
 }
 
-/** A mail server on loopback. `refuse` says how many mails it refuses for now before it takes one. */
+/** A mail server on loopback. `refuse` says how many emails it refuses for now before it takes one. */
 export async function startTestSmtp(options: { refuse?: number; login?: { user: string; password: string } } = {}) {
   const mails: TestMail[] = [];
   let refusals = options.refuse ?? 0;

@@ -2,7 +2,7 @@ import type { Role } from "../../../contract/src/access.ts";
 import { type Origin, recordAuditEvent } from "../audit/audit.ts";
 import {
   hashToken,
-  lockMaker,
+  lockCreator,
   newOpaqueToken,
   type Principal,
   requireMayManageRole,
@@ -40,7 +40,7 @@ export interface InvitationDeps {
 
 /**
  * The holder of the token can become a user with this address and role in the caller's workspace, even where
- * registration is closed. The invitation is mailed when mail is configured. CONFLICT when a user of the workspace has
+ * registration is closed. The invitation is emailed when email is configured. CONFLICT when a user of the workspace has
  * the address, FORBIDDEN as `requireMayManageRole`.
  */
 export async function invite(
@@ -58,7 +58,7 @@ export async function invite(
   const token = newOpaqueToken("c4i_");
   const url = `${publicUrl}/accept-invitation#token=${token}`;
   const invitation = await transaction(db, async (tx) => {
-    const { userId, apiKeyId, at } = await lockMaker(tx, clock, principal);
+    const { userId, apiKeyId, at } = await lockCreator(tx, clock, principal);
     if (await isUsersEmail(tx, workspaceId, email)) {
       throw new RequestError("CONFLICT", "A user of this workspace has this email address.", {
         details: { field: "email" },
@@ -159,7 +159,7 @@ async function isUsersEmail(db: Db, workspaceId: string, email: string): Promise
   return row !== null;
 }
 
-/** Not once its maker may not invite: an admin who lost access must not return by an old invitation. */
+/** Not once its creator may not invite: an admin who lost access must not return by an old invitation. */
 const isUsable = `token_hash = $1 AND accepted_at IS NULL AND revoked_at IS NULL AND expires_at > $2
   AND admin_holds(invited_by, made_by_key, $2)`;
 
@@ -191,7 +191,7 @@ function invitationMail({ to, url, expiresAt }: { to: string; url: string; expir
 
 ${url}
 
-The link works once, until ${readableTime(expiresAt)}. If you did not expect it, ignore this mail.
+The link works once, until ${readableTime(expiresAt)}. If you did not expect it, ignore this email.
 `,
   };
 }

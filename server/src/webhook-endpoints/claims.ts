@@ -69,7 +69,7 @@ export function endpointsWithWork(
   );
 }
 
-/** Null when nothing may be sent now: the endpoint is gone, disabled, without a maker, or has asked for a pause. */
+/** Null when nothing may be sent now: the endpoint is gone, disabled, without a creator, or has asked for a pause. */
 export function findActiveEndpoint(db: Db, endpointId: string, now: Date): Promise<SealedEndpoint | null> {
   return maybe(
     db,

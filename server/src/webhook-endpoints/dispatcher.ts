@@ -18,7 +18,7 @@ import {
 } from "./claims.ts";
 import { type DisableDeps, disable } from "./disable.ts";
 import { EndpointQueue, type QueuedEndpoint, type Turn } from "./endpoint-queue.ts";
-import { endpointsWithoutMaker, type SealedEndpoint } from "./endpoint-rows.ts";
+import { endpointsWithoutCreator, type SealedEndpoint } from "./endpoint-rows.ts";
 import { patienceMs, retryDelayMs } from "./schedule.ts";
 import { failedHere, goneStatus, holdsKeysOf, type Outcome, type SendDeps, sendWebhook } from "./send.ts";
 
@@ -35,7 +35,7 @@ const pollEveryMs = 1_000;
 /** Endpoints found by one poll; the next poll continues after them. */
 const pollPage = 1_000;
 const finishBatch = 128;
-/** A slower response counts as trouble: the endpoint gets one request at a time. */
+/** A slower response counts as a problem: the endpoint gets one request at a time. */
 const quickMs = 2_000;
 const closeGraceMs = 2_000;
 const retryPauseMs = 1_000;
@@ -88,7 +88,7 @@ export class Dispatcher {
     troubles.worked(part);
     if (freed > 0) log.warn({ deliveries: freed }, "webhook endpoints: took over the deliveries of an ended process");
     const now = new Date(clock.now());
-    for (const key of await endpointsWithoutMaker(db, now)) await disable(this.#deps, key, "maker_lost_access");
+    for (const key of await endpointsWithoutCreator(db, now)) await disable(this.#deps, key, "maker_lost_access");
     const found = await endpointsWithWork(db, { now, afterId: this.#lastEndpointId, limit: pollPage });
     this.#lastEndpointId = found.length === pollPage ? found.at(-1)!.webhook_endpoint_id : firstId;
     this.wake(found);

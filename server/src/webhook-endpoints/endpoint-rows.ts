@@ -1,5 +1,5 @@
 import type { disabledReasons } from "../../../contract/src/webhook-endpoints.ts";
-import type { Maker } from "../credentials/credentials.ts";
+import type { Creator } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 
@@ -42,7 +42,7 @@ interface NewEndpointRow extends EndpointKey {
   isOrdered: boolean;
   startsAfter: number;
   secretSealed: Buffer;
-  maker: Maker;
+  creator: Creator;
 }
 
 export async function insertEndpoint(db: Db, row: NewEndpointRow): Promise<WebhookEndpoint> {
@@ -60,9 +60,9 @@ export async function insertEndpoint(db: Db, row: NewEndpointRow): Promise<Webho
       row.isOrdered,
       row.startsAfter,
       row.secretSealed,
-      row.maker.at,
-      row.maker.userId,
-      row.maker.apiKeyId,
+      row.creator.at,
+      row.creator.userId,
+      row.creator.apiKeyId,
     ],
   );
   return made!;
@@ -134,7 +134,7 @@ export function updateEndpoint(db: Db, key: EndpointKey, changes: EndpointChange
   );
 }
 
-export function updateMaker(db: Db, key: EndpointKey, { userId, apiKeyId, at }: Maker) {
+export function updateCreator(db: Db, key: EndpointKey, { userId, apiKeyId, at }: Creator) {
   return maybe<WebhookEndpoint>(
     db,
     `UPDATE webhook_endpoints SET made_by = $3, made_by_key = $4, made_at = $5, is_authorized = true
@@ -155,7 +155,7 @@ export function enableEndpoint(db: Db, key: EndpointKey, startsAfter: number): P
 
 /**
  * Null when it was not enabled. With `failingSince`, only if it has failed since then or longer; for
- * `maker_lost_access`, only if its maker still could not create it.
+ * `maker_lost_access`, only if its creator still could not create it.
  */
 export function disableEndpoint(
   db: Db,
@@ -195,13 +195,13 @@ export interface EnabledEndpoint extends Pick<WebhookEndpoint, "webhook_endpoint
   is_held: boolean;
 }
 
-/** SQL: whether the maker of the endpoint could create it at the time `at`, a parameter. */
+/** SQL: whether the creator of the endpoint could create it at the time `at`, a parameter. */
 export function isHeld(at: string): string {
   return `is_authorized AND (made_by IS NULL OR admin_holds(made_by, made_by_key, ${at}))`;
 }
 
-/** Up to 100 enabled endpoints whose maker could not create them now. */
-export function endpointsWithoutMaker(db: Db, now: Date): Promise<EndpointKey[]> {
+/** Up to 100 enabled endpoints whose creator could not create them now. */
+export function endpointsWithoutCreator(db: Db, now: Date): Promise<EndpointKey[]> {
   return all(
     db,
     `SELECT workspace_id AS "workspaceId", webhook_endpoint_id AS "endpointId" FROM webhook_endpoints

@@ -1,6 +1,6 @@
 import { maxEndpoints, maxUrlLength } from "../../../contract/src/webhook-endpoints.ts";
 import { recordAuditEvent } from "../audit/audit.ts";
-import { lockMaker, type Principal } from "../credentials/credentials.ts";
+import { lockCreator, type Principal } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { invalid, RequestError } from "../errors.ts";
 import { type EventNotifier, readHead, requireMayRead } from "../events/events.ts";
@@ -48,7 +48,7 @@ export async function createEndpoint(
   const secret = input.secret === undefined ? newWebhookSecret() : requireWebhookSecret(input.secret);
   const endpointId = newId(clock.now());
   return transaction(db, async (tx) => {
-    const maker = await lockMaker(tx, clock, principal);
+    const creator = await lockCreator(tx, clock, principal);
     const startsAfter = await lockCursor(tx, workspaceId);
     if ((await rows.countEndpoints(tx, workspaceId)) >= maxEndpoints) {
       throw new RequestError(
@@ -65,7 +65,7 @@ export async function createEndpoint(
       isOrdered: input.ordered ?? false,
       startsAfter,
       secretSealed: sealWebhookSecret(secretBox, endpointId, secret),
-      maker,
+      creator,
     });
     await audit(tx, principal, "created", endpointId);
     return { ...made, secret };
@@ -75,7 +75,7 @@ export async function createEndpoint(
 /**
  * Disabling gives up the waiting deliveries; an endpoint that is enabled again gets the events from then on. FORBIDDEN
  * for an API key that may not read the old and new events: it could redirect them. A caller who enables it, or changes
- * its address or events, becomes its maker.
+ * its address or events, becomes its creator.
  */
 export async function changeEndpoint(
   deps: EndpointDeps,
@@ -92,7 +92,7 @@ export async function changeEndpoint(
   // What was due before it was disabled must not be sent after; while it is disabled nothing is sent.
   if (status === "enabled" && before.status === "disabled") await giveUpPending(db, endpointId);
   const changed = await transaction(db, async (tx) => {
-    const maker = await lockMaker(tx, deps.clock, principal);
+    const creator = await lockCreator(tx, deps.clock, principal);
     const startsAfter = status === "enabled" ? await lockCursor(tx, key.workspaceId) : 0;
     const held = await rows.lockEndpoint(tx, key);
     requireMayRead(principal, [...held.events, ...(events ?? [])]);
@@ -101,7 +101,7 @@ export async function changeEndpoint(
       now = (await rows.enableEndpoint(tx, key, startsAfter)) ?? now;
     }
     if (status === "enabled" || now.url !== held.url || !areSame(now.events, held.events)) {
-      now = (await rows.updateMaker(tx, key, maker)) ?? now;
+      now = (await rows.updateCreator(tx, key, creator)) ?? now;
     }
     if (status === "disabled") {
       const at = new Date(deps.clock.now());

@@ -66,8 +66,8 @@ export async function follow(deps: FollowDeps, workspaceId: string, now: Date): 
 }
 
 /**
- * The endpoints that get the page. One whose maker lost access is disabled in the same transaction and added to
- * `disabled`: if the maker regained access unnoticed, the receiver would not know what it missed.
+ * The endpoints that get the page. One whose creator lost access is disabled in the same transaction and added to
+ * `disabled`: if the creator regained access unnoticed, the receiver would not know what it missed.
  */
 async function lockEnabledEndpoints(
   tx: PoolClient,

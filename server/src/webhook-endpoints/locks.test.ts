@@ -128,7 +128,7 @@ test("deliveries of an endpoint that is enabled are not given up", async () => {
 });
 
 // As after a password change that ends what its user made.
-test("disabling endpoints without a maker does not deadlock with a change of one of them", async () => {
+test("disabling endpoints without a creator does not deadlock with a change of one of them", async () => {
   await using hub = await startWebhookTest();
   const urls = ["http://127.0.0.1:65000/1", "http://127.0.0.1:65000/2"];
   const made = await Promise.all(urls.map((url) => hub.connect(url)));

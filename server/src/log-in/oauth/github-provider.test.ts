@@ -125,7 +125,7 @@ for (const [what, change, code] of [
   ["no list of addresses", { emails: { status: 200, body: { message: "odd" } } }, "AUTH_INVALID"],
   ["a token that does not do", { emails: { status: 403, body: { message: "Forbidden" } } }, "AUTH_INVALID"],
   ["too many questions", { user: { status: 429, body: {} } }, "CHANNEL_UNAVAILABLE"],
-  ["trouble of its own", { user: { status: 502, body: {} } }, "CHANNEL_UNAVAILABLE"],
+  ["a problem of its own", { user: { status: 502, body: {} } }, "CHANNEL_UNAVAILABLE"],
 ] as const) {
   test(`${what} gets ${code}`, async () => {
     Object.assign(answers, change);
