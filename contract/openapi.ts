@@ -1056,7 +1056,7 @@ export interface paths {
         head?: never;
         /**
          * Update a channel account
-         * @description `settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent to that address; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and about the stored ones before an account that needs attention or is disabled becomes active. If the platform refuses them, the response is 422 and nothing changes. New credentials make an account active that needed attention, and the waiting messages are sent. To an API key without `channel-accounts:read`, the response shows only ids and the values that the request sent.
+         * @description `settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent to that URL; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and about the stored ones before an account that needs attention or is disabled becomes active. If the platform refuses them, the response is 422 and nothing changes. New credentials make an account active that needed attention, and the waiting messages are sent. To an API key without `channel-accounts:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateChannelAccount"];
         trace?: never;
@@ -1426,7 +1426,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Confirm the address of a webhook to the platform
+         * Confirm the URL of a webhook to the platform
          * @description Returns the challenge of the platform when the verify token is that of the channel account.
          */
         get: operations["confirmPlatformWebhook"];
@@ -2337,7 +2337,7 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             token: string;
-            /** @description The page that accepts the token. Send this address to the invited person. */
+            /** @description The page that accepts the token. Send this URL to the invited person. */
             url: string;
             /** @description Whether the hub sends it by email. */
             mailed: boolean;

@@ -118,7 +118,7 @@ describe("as printed", { concurrency: false }, () => {
   let receiverPort: number;
   const opened = closeAfterTests();
   before(async () => {
-    // The addresses that the hub gives to the platforms contain the port.
+    // The URLs that the hub gives to the platforms contain the port.
     const env = { PORT: String(await freePort()), WEBHOOKS_ALLOW_PRIVATE: "true" };
     hub = opened.use(await startTestHub({ env }));
     for (const channel of ["whatsapp", "telegram"]) await hub.simulator.settings(channel, { enforce_window: true });
@@ -137,7 +137,7 @@ describe("as printed", { concurrency: false }, () => {
     settledUrl = `http://127.0.0.1:${(settled.address() as { port: number }).port}`;
   });
 
-  /** Replaces what you replace: the address of the hub and the password. */
+  /** Replaces what you replace: the URL of the hub and the password. */
   function here(text: string): string {
     return text
       .replaceAll("http://127.0.0.1:8080", hub.url)

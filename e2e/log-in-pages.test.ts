@@ -35,7 +35,7 @@ async function post(path: string, body: unknown, token?: string) {
   return { status: answer.status, body: (text === "" ? null : JSON.parse(text)) as any };
 }
 
-/** The link in the last email to this address. */
+/** The link in the last email to this email address. */
 function mailedLink(to: string): Promise<string> {
   const textOf = () => smtp.mails.findLast((mail) => mail.to[0] === to)?.text ?? "";
   return until(`an email to ${to} arrives`, () => /^http\S+$/m.exec(textOf())?.[0]);
@@ -47,7 +47,7 @@ async function open(link: string): Promise<Page> {
   page.on("console", (message) => assert.doesNotMatch(message.text(), /Content Security Policy/));
   page.on("request", (request) => {
     assert.ok(request.url().startsWith(hub.url), request.url());
-    assert.ok(!request.url().includes("token"), "a token in the address of a request");
+    assert.ok(!request.url().includes("token"), "a token in the URL of a request");
   });
   await page.goto(link);
   return page;
@@ -58,7 +58,7 @@ test("a user invited by email creates an account on the page of the link, and re
   const invitation = await post("/v1/invitations", { email: "ana@example.com", role: "agent" }, admin);
   assert.deepEqual([invitation.status, invitation.body.mailed], [201, true]);
   const page = await open(await mailedLink("ana@example.com"));
-  assert.ok(!page.url().includes("c4i_"), "the token is out of the address, and so out of the history");
+  assert.ok(!page.url().includes("c4i_"), "the token is out of the URL, and so out of the history");
   await page.getByLabel("Username").fill("admin");
   await page.getByLabel("Password").fill("the first password");
   await page.getByRole("button").click();
@@ -96,7 +96,7 @@ test("a user invited by email creates an account on the page of the link, and re
 test("the page of a link without its token shows an error", async () => {
   for (const path of ["/accept-invitation", "/reset-password"]) {
     const page = await open(hub.url + path);
-    await page.getByText("This address is not complete").waitFor();
+    await page.getByText("This link is not complete").waitFor();
     assert.equal(await page.locator("form").count(), 0);
   }
 });

@@ -87,7 +87,7 @@ test("a person logs in through the provider's pages, and is the same user the ne
   assert.equal((await shownBy<Session>(other.page)).user_id, session.user_id);
 });
 
-test("a page of the hub exchanges a code for its tokens, and no token is in an address or in the log", async () => {
+test("a page of the hub exchanges a code for its tokens, and no token is in a URL or in the log", async () => {
   const { page } = await openPerson();
   const addresses: string[] = [];
   page.on("request", (request) => addresses.push(request.url()));
@@ -142,7 +142,7 @@ test("an intercepted callback works in no other browser, and only once in its ow
   assert.equal((await page.goto(caught))?.status(), 401);
 });
 
-test("a cancelled login and an unverified address are reported", async () => {
+test("a cancelled login and an unverified email address are reported", async () => {
   const cancelled = await openPerson();
   await cancelled.page.goto(`${hub}/auth/oauth/acme`);
   await cancelled.page.getByRole("link", { name: "Cancel" }).click();

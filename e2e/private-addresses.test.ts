@@ -29,7 +29,7 @@ async function openInside() {
   };
 }
 
-test("the embedded setup refuses private addresses of platforms as well, except its own simulator's", async () => {
+test("the embedded setup refuses private IP addresses of platforms as well, except its own simulator's", async () => {
   await using inside = await openInside();
   const simulatorUrl = `http://127.0.0.1:${await freePort()}`;
   await using place = await openHubPlace({ SIMULATOR_PORT: new URL(simulatorUrl).port });

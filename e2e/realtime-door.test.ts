@@ -279,7 +279,7 @@ test("at most EVENTS_MAX_CLIENTS clients are accepted, and one that disconnects 
   });
 });
 
-test("sockets and streams of one user and of one address are limited, and one that closes makes room", async () => {
+test("sockets and streams of one user and of one IP address are limited, and one that closes makes room", async () => {
   await using hub = await startTestHub({ env: { SOCKETS_PER_USER: "3", SOCKETS_PER_ADDRESS: "5", TRUST_PROXY: "1" } });
   const { access_token: token } = await hub.logIn("admin");
   const from = (address: string) => ({ "x-forwarded-for": address });
@@ -305,7 +305,7 @@ test("sockets and streams of one user and of one address are limited, and one th
   // A web page cannot read the response to a handshake: it gets a close code.
   const page = new WebSocket(`${hub.url.replace("http", "ws")}/ws`, ["bearer", token], { origin: hub.url });
   const [code, reason] = await once(page, "close");
-  assert.deepEqual([code, String(reason)], [4429, "too many sockets of this user or address"]);
+  assert.deepEqual([code, String(reason)], [4429, "too many sockets of this user or IP address"]);
 
   first.cut();
   await until("there is room", async () => {
@@ -323,7 +323,7 @@ test("sockets and streams of one user and of one address are limited, and one th
   const { username } = await hub.user("member");
   const another = (await hub.logIn(username)).access_token;
   assert.deepEqual(await refusedAt(from("10.2.2.2"), another), limited);
-  // An address that the client itself writes into the header is ignored.
+  // An IP address that the client itself writes into the header is ignored.
   assert.deepEqual(await refusedAt(from("9.9.9.9, 10.2.2.2"), another), limited);
   // So is the port that some proxies add to the address.
   assert.deepEqual(await refusedAt(from("10.2.2.2:4711"), another), limited);

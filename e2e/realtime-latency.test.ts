@@ -19,7 +19,7 @@ const sayEveryMs = 100;
 const breaks = 2;
 const patienceMs = 120_000;
 
-/** How a client resumes: with the cursor in the address, with a frame at once, or with a frame after HELLO. */
+/** How a client resumes: with the cursor in the URL, with a frame at once, or with a frame after HELLO. */
 const ways = ["address", "at once", "after HELLO"] as const;
 
 describe("resuming with latency", { timeout: 300_000 }, () => {

@@ -135,7 +135,7 @@ describe("sockets", () => {
   });
 
   // The disaster: a client ignores an ERROR, and with it that events are missing.
-  test("an invalid cursor in the address is a gap, like one of another feed", async () => {
+  test("an invalid cursor in the URL is a gap, like one of another feed", async () => {
     await using socket = await listen({ url: hub.url, token: await adminToken(), cursor: "nonsense" });
     await socket.frame("live", ({ type }) => type === "LIVE");
     // The sockets of earlier tests may go offline meanwhile.

@@ -229,7 +229,7 @@ test("an endpoint that an API key made is disabled when the key is revoked, and 
   await hub.admin.webhookEndpoints.remove(id);
 });
 
-test("private addresses, other roles, other workspaces and too many endpoints are refused", async () => {
+test("private IP addresses, other roles, other workspaces and too many endpoints are refused", async () => {
   const { webhook_endpoint_id: id } = await connect("mine", { events: ["message.failed"] });
   const agent = await hub.user("agent");
   await refused(agent.client.webhookEndpoints.list(), "FORBIDDEN");

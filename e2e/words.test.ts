@@ -24,6 +24,14 @@ const words = [
   { name: "hear", found: /\b(hear(s|ing|ers?)?|heard)\b/, instead: "receive, or subscriber" },
   { name: "nobody who", found: /\b(nobody|somebody|everybody) who\b/, instead: "a noun, as in: no client that" },
   { name: "goes on", found: /\b(goes on|comes in)\b/, instead: "continues, or arrives" },
+  { name: "maker", found: /\bmakers?\b/, instead: "creator" },
+  { name: "e-mail", found: /\be-mails?\b/, instead: "email" },
+  {
+    name: "time-out",
+    found: /\b(time-outs?|set-ups?|log-outs?)\b/,
+    instead: "timeout, setup or logout, without a hyphen",
+  },
+  { name: "for ever", found: /\bfor ever\b/, instead: "forever" },
   { name: "tenant", found: /\btenants?\b/, instead: "workspace" },
 ] as const;
 

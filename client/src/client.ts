@@ -136,7 +136,7 @@ function contactCalls(call: Call) {
 function channelAccountCalls(call: Call) {
   const path = "/v1/channel-accounts";
   return {
-    /** `webhook` says whether the platform has the webhook's address. */
+    /** `webhook` says whether the platform has the webhook's URL. */
     create: (body: api.NewChannelAccount) => bodyOf<api.ConnectedChannelAccount>(call, "POST", path, { body }),
     list: (query?: Query<"listChannelAccounts">) => page<api.ChannelAccount>(call, path, query),
     get: (id: string) => bodyOf<api.ChannelAccount>(call, "GET", `${path}/${id}`),

@@ -18,7 +18,7 @@ export function authCalls(call: Call, end: () => Promise<void>) {
         body: { code },
         isPublic: true,
       }),
-    /** The response is the same for an unknown address. */
+    /** The response is the same for an unknown email address. */
     forgotPassword: (email: string) =>
       bodyOf<null>(call, "POST", "/auth/password/forgot", { body: { email }, isPublic: true }),
     resetPassword: (body: api.PasswordReset) =>

@@ -53,7 +53,7 @@ beforeEach(() => {
 
 afterEach(() => mock.timers.reset());
 
-test("the token is sent as a subprotocol, and the cursor in the address", () => {
+test("the token is sent as a subprotocol, and the cursor in the URL", () => {
   const { other } = open("41");
   assert.deepEqual([other.url, other.protocols], ["wss://hub.test/ws?cursor=41", ["bearer", "t"]]);
 });

@@ -32,7 +32,7 @@ const brokenCode = 1006;
 export function openRealtimeSocket({ WebSocket, url, token, cursor, onFrame }: SocketOptions): RealtimeSocket {
   const address = new URL("/ws", url.replace(/^http/, "ws"));
   if (cursor !== null) address.searchParams.set("cursor", cursor);
-  // As a subprotocol: an address with a token in it would be logged.
+  // As a subprotocol: a URL with a token in it would be logged.
   const socket = new WebSocket(address.href, ["bearer", token]);
   const { promise: ended, resolve } = Promise.withResolvers<SocketEnd>();
   let isOver = false;

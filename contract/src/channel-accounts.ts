@@ -216,7 +216,7 @@ export const channelAccounts = operations("Channel accounts", {
     description:
       "`settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number " +
       "or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent " +
-      "to that address; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and " +
+      "to that URL; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and " +
       "about the stored ones before an account that needs attention or is disabled becomes active. If the platform " +
       "refuses them, the response is 422 and nothing changes. New credentials make an account active that needed " +
       "attention, and the waiting messages are sent.",

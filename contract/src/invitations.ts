@@ -48,7 +48,7 @@ const CreatedInvitation = named(
   Type.Object({
     ...Invitation.properties,
     token: Type.String(),
-    url: Type.String({ description: "The page that accepts the token. Send this address to the invited person." }),
+    url: Type.String({ description: "The page that accepts the token. Send this URL to the invited person." }),
     mailed: Type.Boolean({ description: "Whether the hub sends it by email." }),
   }),
 );

@@ -60,7 +60,7 @@ export function paramsOf({ path, params }: Pick<OperationShape, "path" | "params
 
 const changing = new Set(["POST", "PUT", "PATCH", "DELETE"]);
 
-/** Whether requests count against the limits of their caller or address: what only reads does not. */
+/** Whether requests count against the limits of their caller or IP address: what only reads does not. */
 export function isCounted(method: string, limit: OperationShape["limit"]): boolean {
   if (limit === "none") return false;
   return changing.has(method) || (limit === "address" && (method === "GET" || method === "HEAD"));

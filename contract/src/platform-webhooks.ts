@@ -16,7 +16,7 @@ export const platformWebhooks = operations("Platform webhooks", {
   confirmPlatformWebhook: {
     method: "GET",
     ...place,
-    summary: "Confirm the address of a webhook to the platform",
+    summary: "Confirm the URL of a webhook to the platform",
     description: "Returns the challenge of the platform when the verify token is that of the channel account.",
     answers: { 200: Type.String() },
     contentType: "text/plain",

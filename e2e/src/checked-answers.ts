@@ -24,7 +24,7 @@ const places = contract
 
 let installed: ReturnType<typeof openAnswerCheck> | null = null;
 
-/** From now on `fetch` throws when a hub at this address gives a response that the document does not describe. */
+/** From now on `fetch` throws when the hub at this URL gives a response that the document does not describe. */
 export function checkAnswersOf(url: string): void {
   if (installed === null) {
     installed = openAnswerCheck(globalThis.fetch);

@@ -8,10 +8,10 @@ export interface Frame extends Record<string, unknown> {
 }
 
 interface ListenOptions {
-  /** The hub's address, as it prints it. */
+  /** The hub's URL, as it prints it. */
   url: string;
   token: string;
-  /** The cursor to resume from, in the address. */
+  /** The cursor to resume from, in the URL. */
   cursor?: string;
   /** Without a cursor: whether it sends `start` at once (the default), or the test sends the first frame. */
   starts?: boolean;

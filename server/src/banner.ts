@@ -3,7 +3,7 @@ import type { Hub } from "./hub.ts";
 
 type Started = Pick<Hub, "url" | "simulatorUrl" | "simulatedChannels" | "admin">;
 
-/** What `npm start` prints: addresses, and three lines to paste. */
+/** What `npm start` prints: URLs, and three lines to paste. */
 export function banner(hub: Started, config: Config): string {
   const { url, simulatorUrl, admin } = hub;
   const hasApi = config.roles.includes("api");
@@ -14,7 +14,7 @@ export function banner(hub: Started, config: Config): string {
   if (simulatorUrl !== null) lines.push(`  Simulator   ${simulatorUrl}/_sim/`);
   if (url !== null && hasApi) lines.push(`  Accounts    ${whoRegisters(config.identity.registration)}`);
   if (config.webhooks.allowPrivate) {
-    lines.push("  Webhooks    endpoints may be on private addresses and without TLS (WEBHOOKS_ALLOW_PRIVATE=true)");
+    lines.push("  Webhooks    endpoints may be on private IP addresses and without TLS (WEBHOOKS_ALLOW_PRIVATE=true)");
   }
   if (admin.password !== undefined) {
     lines.push(`  Admin       ${admin.username}  password: ${admin.password}   (shown this once: keep it)`);
@@ -26,7 +26,7 @@ export function banner(hub: Started, config: Config): string {
 
 function whoRegisters(registration: Config["identity"]["registration"]): string {
   return registration === "open"
-    ? "anyone who reaches this address may register (REGISTRATION=open)"
+    ? "anyone who reaches this URL may register (REGISTRATION=open)"
     : `by invitation only (REGISTRATION=${registration})`;
 }
 
@@ -34,7 +34,7 @@ const json = "-H 'content-type: application/json'";
 const authorization = '-H "authorization: Bearer $TOKEN"';
 
 function firstSteps(url: string, { simulatorUrl, simulatedChannels, admin }: Started): string[] {
-  // The certificate is for the hub's public name, not for its address on this machine.
+  // The certificate is for the hub's public name, not for its IP address on this machine.
   const curl = url.startsWith("https:") ? "curl -sk" : "curl -s";
   const isShown = admin.password !== undefined;
   const credentials = isShown

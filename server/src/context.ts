@@ -74,13 +74,13 @@ export interface Context extends AsyncDisposable {
   readonly acceptor: Acceptor;
   readonly inboundWebhooks: WebhookStore;
   readonly connectorIo: ConnectorIo;
-  /** Calls webhook endpoints, whose addresses come from users. */
+  /** Calls webhook endpoints, whose URLs come from users. */
   readonly endpointHttp: HttpClient;
   readonly signals: Signals;
   readonly connectorFor: (channel: string) => Connector | undefined;
   readonly capabilitiesOf: (channel: string) => Capabilities | null;
   readonly deliverers: Map<string, Deliverer>;
-  /** Lets the hub call the simulator on its private address. */
+  /** Lets the hub call the simulator on its private IP address. */
   readonly allowSimulator: (simulatorUrl: string) => void;
   readonly healthOf: (db: Db, channelAccountId: string) => Promise<ChannelAccountHealth>;
   readonly troubles: Troubles;
@@ -242,7 +242,7 @@ async function openProcessLinks(stack: AsyncDisposableStack, { config, log, star
   return { redis, limits, fanout };
 }
 
-/** Clients for platforms, for webhook endpoints (whose addresses come from users) and for login providers. */
+/** Clients for platforms, for webhook endpoints (whose URLs come from users) and for login providers. */
 function openHttpClients(stack: AsyncDisposableStack, config: Config, simulatorOrigins: string[]) {
   const { allowPrivate } = config.webhooks;
   const open = (options: Parameters<typeof openHttpClient>[0]) =>
@@ -256,7 +256,7 @@ function openHttpClients(stack: AsyncDisposableStack, config: Config, simulatorO
       isHttpsOnly: !allowPrivate,
     }),
     endpointHttp: open({ connectionsPerHost: maxRequests, allowPrivate, resolve: dnsResolve(), cut: answerCut }),
-    // The operator configures the providers: they may be on private addresses.
+    // The operator configures the providers: they may be on private IP addresses.
     providerHttp: open({ connectionsPerHost: providerConnections, allowPrivate: true }),
   };
 }

@@ -139,7 +139,7 @@ const webhookEndpoints: Part = {
   start({ config, pipelineDb: db, endpointHttp: http, eventNotifier, clock, random, log, secretBox, troubles }) {
     const { allowPrivate } = config.webhooks;
     if (allowPrivate)
-      log.info("webhook endpoints and platforms may be on private addresses: WEBHOOKS_ALLOW_PRIVATE is true");
+      log.info("webhook endpoints and platforms may be on private IP addresses: WEBHOOKS_ALLOW_PRIVATE is true");
     const { leaseMs } = config.bus;
     return startWebhookEndpoints({
       db,

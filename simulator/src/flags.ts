@@ -14,7 +14,7 @@ export const help = `The platform simulator: WhatsApp and Telegram on this machi
 
   --port <n>         where it listens; 0 takes a free port       SIMULATOR_PORT      ${defaultPort}
   --inherit-port     listens on the server that the parent process sends over IPC
-  --host <name>      on which address                            SIMULATOR_HOST      127.0.0.1
+  --host <name>      on which host                                SIMULATOR_HOST      127.0.0.1
   --journal <file>   what the platforms got survives in it       SIMULATOR_JOURNAL   none
   --accounts <json>  accounts, as JSON or as a file of it        SIMULATOR_ACCOUNTS  one of each channel
   --enforce-window <true|false>  whether people must write first  SIMULATOR_ENFORCE_WINDOW  true

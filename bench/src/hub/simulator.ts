@@ -1,4 +1,4 @@
-import { call } from "./set-up.ts";
+import { call } from "./setup.ts";
 
 /** What a person got on WhatsApp. */
 interface ReceivedMessage {

@@ -3,7 +3,7 @@ import type { Traffic } from "../load/requests.ts";
 import { type Bench, CheckFailed } from "../measure.ts";
 import { countStatementsFromNextStart } from "../watch/statements.ts";
 import { type BenchHub, openDataDir, startHub } from "./bench-hub.ts";
-import { call, each, setUp, type Workplace } from "./set-up.ts";
+import { call, each, setUp, type Workplace } from "./setup.ts";
 
 /** A hub on an empty database, people to write to, and a generator that writes. */
 export interface Stage extends Workplace {

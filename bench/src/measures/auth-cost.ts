@@ -1,6 +1,6 @@
 import { startChild } from "../child.ts";
 import { makeUsers } from "../hub/make-users.ts";
-import { call } from "../hub/set-up.ts";
+import { call } from "../hub/setup.ts";
 import { checkAccepted, openStage } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
 import { type Bench, beside, type Measure, median } from "../measure.ts";

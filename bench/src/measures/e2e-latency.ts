@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { checkDelivered } from "../hub/check-delivered.ts";
-import { call } from "../hub/set-up.ts";
+import { call } from "../hub/setup.ts";
 import { openInbox } from "../hub/simulator.ts";
 import { openStage } from "../hub/stage.ts";
 import { conversationOf, numberOf, textOf } from "../load/requests.ts";

@@ -1,7 +1,7 @@
 import { type Child, startChild } from "../child.ts";
 import { type BenchHub, openDataDir, startHub } from "../hub/bench-hub.ts";
 import { makeUsers } from "../hub/make-users.ts";
-import { call, setUp, type Workplace } from "../hub/set-up.ts";
+import { call, setUp, type Workplace } from "../hub/setup.ts";
 import type { Bench } from "../measure.ts";
 import type { SocketsOrder } from "../reference/sockets-process.ts";
 import { countStatementsFromNextStart } from "../watch/statements.ts";

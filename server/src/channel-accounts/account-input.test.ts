@@ -5,7 +5,7 @@ import { requireSettings } from "./account-input.ts";
 const rules = { allowPrivate: false, allowedOrigins: ["http://127.0.0.1:8090"] };
 const take = (base_url: string, given = rules) => requireSettings({ base_url }, given);
 
-test("a platform may have any public address, with a path", () => {
+test("a platform may have any public URL, with a path", () => {
   for (const url of [
     "https://graph.facebook.com",
     "https://proxy.example.com:8443/whatsapp",
@@ -15,10 +15,10 @@ test("a platform may have any public address, with a path", () => {
   }
 });
 
-test("an address has one spelling", () => {
+test("a URL has one form", () => {
   const wrong: [url: string, says: RegExp][] = [
-    ["graph.facebook.com", /http or https address/],
-    ["ftp://example.com", /http or https address/],
+    ["graph.facebook.com", /http or https URL/],
+    ["ftp://example.com", /http or https URL/],
     ["https://user:pass@example.com", /no user, password, query or fragment/],
     ["https://example.com/?a=1", /no user, password, query or fragment/],
     ["https://example.com#x", /no user, password, query or fragment/],
@@ -30,7 +30,7 @@ test("an address has one spelling", () => {
 });
 
 // A user who may connect accounts must not reach the hub's internal network.
-test("an internal address is refused in every spelling", () => {
+test("an internal URL is refused in every form", () => {
   for (const host of [
     "127.0.0.1:8091",
     "10.0.0.1",
@@ -59,7 +59,7 @@ test("a public base_url must be https, on port 443 or 80, or on one above 1023 t
   assert.ok(take("https://graph.example.com:8443"));
 });
 
-test("the simulator is allowed by its origin, and private addresses where configured, but no port of another service", () => {
+test("the simulator is allowed by its origin, and private IP addresses where configured, but no port of another service", () => {
   assert.ok(take("http://127.0.0.1:8090/whatsapp"));
   const trusting = { ...rules, allowPrivate: true };
   assert.ok(take("http://127.0.0.1:9999", trusting));

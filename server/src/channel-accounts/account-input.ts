@@ -3,16 +3,16 @@ import type { ChannelAccountSettings, Connector } from "../connectors/connector.
 import { invalid } from "../errors.ts";
 import { urlProblem } from "../lib/outbound-url.ts";
 
-/** Which private addresses a `base_url` may name: the same as the HTTP client's. */
+/** Which private IP addresses a `base_url` may name: the same as the HTTP client's. */
 export interface BaseUrlRules {
   readonly allowPrivate: boolean;
   readonly allowedOrigins: readonly string[];
 }
 
 /**
- * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) address. Credentials are sent there: its port
- * must be one that webhook endpoints may use, and where private addresses are not allowed it must be https and public.
- * A public name that resolves to a private address is refused when connecting.
+ * Throws VALIDATION_ERROR for a `base_url` that is not a plain http(s) URL. Credentials are sent there: its port
+ * must be one that webhook endpoints may use, and where private IP addresses are not allowed it must be https and public.
+ * A public name that resolves to a private IP address is refused when connecting.
  */
 export function requireSettings(settings: ChannelAccountSettings, rules: BaseUrlRules): ChannelAccountSettings {
   if (settings.base_url !== undefined) requireBaseUrl(settings.base_url, rules);
@@ -23,7 +23,7 @@ function requireBaseUrl(baseUrl: string, rules: BaseUrlRules): void {
   const field = "settings.base_url";
   const url = URL.parse(baseUrl);
   if (url === null || (url.protocol !== "https:" && url.protocol !== "http:")) {
-    throw invalid(`${field} must be an http or https address, such as https://graph.facebook.com.`, { field });
+    throw invalid(`${field} must be an http or https URL, such as https://graph.facebook.com.`, { field });
   }
   if (url.username || url.password || baseUrl.includes("?") || baseUrl.includes("#")) {
     throw invalid(`${field} must have no user, password, query or fragment.`, { field });

@@ -68,7 +68,7 @@ test("anyone may register while only this machine can reach the hub, or if REGIS
   assert.equal(load({ REGISTRATION: "closed" }).identity.registration, "closed");
   const hub = { url: "http://x", simulatorUrl: null, simulatedChannels: [], admin: { username: "admin" } };
   assert.match(banner(hub as never, load({ HOST: "0.0.0.0" })), /by invitation only \(REGISTRATION=invite\)/);
-  assert.match(banner(hub as never, load({})), /anyone who reaches this address may register/);
+  assert.match(banner(hub as never, load({})), /anyone who reaches this URL may register/);
 });
 
 test("an empty variable counts as unset", () => {
@@ -82,7 +82,7 @@ test("TLS needs a certificate and its key, or neither", () => {
   assert.throws(() => load({ TLS_KEY_FILE: "key.pem" }), /TLS_CERT_FILE is missing: give both/);
 });
 
-test("the public address follows the port", () => {
+test("the public URL follows the port", () => {
   assert.equal(load({ PORT: "9000" }).http.publicUrl, "http://localhost:9000");
   assert.equal(load({ PUBLIC_URL: "https://hub.example.com/chat/" }).http.publicUrl, "https://hub.example.com/chat");
 });
@@ -124,7 +124,7 @@ test("a rate limit has a count, a period and a burst", () => {
   }
 });
 
-test("proxies are trusted by number or network, and never every address", () => {
+test("proxies are trusted by number or network, and never every IP address", () => {
   assert.equal(load({}).http.trustedProxies, null);
   assert.equal(load({ TRUST_PROXY: "2" }).http.trustedProxies, 2);
   assert.deepEqual(load({ TRUST_PROXY: "10.0.0.0/8, 2001:db8::/32,127.0.0.1" }).http.trustedProxies, [
@@ -202,8 +202,8 @@ test("one error lists all problems", () => {
   assert.deepEqual(error.problems, [
     'PORT is "http": give a whole number from 0 to 65535.',
     'ROLES is "api,worker": give all, or some of api, router, connector, realtime, tasks, connector:<channel>, simulator, several separated by commas.',
-    "DATABASE_URL is malformed: give an address such as postgres://user:password@host:5432/database.",
-    "REDIS_URL is malformed: give an address such as redis://user:password@host:6379/0, or rediss:// for TLS.",
+    "DATABASE_URL is malformed: give a URL such as postgres://user:password@host:5432/database.",
+    "REDIS_URL is malformed: give a URL such as redis://user:password@host:6379/0, or rediss:// for TLS.",
     "ENCRYPTION_KEY is malformed: give 32 bytes in base64 or hexadecimal, as made by `openssl rand -base64 32`; several separated by commas, the newest first.",
     'DELIVERY_TIMEOUT is "20 seconds": give a duration from 100ms to 5m, as in 500ms, 20s, 15m, 1h or 30d.',
     "DELIVERY_RETRY_MAX is shorter than DELIVERY_RETRY_BASE: give a longer one.",

@@ -40,7 +40,7 @@ export function describeConfig(config: Config): readonly EnvRow[] {
 
 function readConfig(read: EnvReader) {
   const port = read.value("PORT", kind.integer(0, 65_535), "8080", "Where the hub listens; 0 takes a free port.");
-  const host = read.value("HOST", kind.text, "127.0.0.1", "The address to listen on; 0.0.0.0 for every network.");
+  const host = read.value("HOST", kind.text, "127.0.0.1", "The IP address to listen on; 0.0.0.0 for every network.");
   const roles = read.value(
     "ROLES",
     roleList,
@@ -190,13 +190,13 @@ function readConfig(read: EnvReader) {
       ),
     },
     webhooks: {
-      /** Whether webhook endpoints and the `base_url` of channel accounts may be on private addresses, and without TLS. */
+      /** Whether webhook endpoints and the `base_url` of channel accounts may be on private IP addresses, and without TLS. */
       allowPrivate:
         (read.optional(
           "WEBHOOKS_ALLOW_PRIVATE",
           kind.oneOf("true", "false"),
           "true with the embedded database, else false",
-          "Whether webhook endpoints and the base_url of channel accounts may be on private addresses, and without TLS.",
+          "Whether webhook endpoints and the base_url of channel accounts may be on private IP addresses, and without TLS.",
         ) ?? (databaseUrl === null ? "true" : "false")) === "true",
     },
     bus: {
@@ -237,7 +237,7 @@ function readConfig(read: EnvReader) {
           "SOCKETS_PER_ADDRESS",
           kind.integer(1, 1_000_000),
           "500",
-          "The same for one client address.",
+          "The same for one client IP address.",
         ),
       },
     },

@@ -16,7 +16,7 @@ export function readLimits(read: EnvReader) {
       "RATE_LIMIT_ADDRESS",
       rateLimit,
       "20/s:100",
-      "The same for each client address, for requests without a credential.",
+      "The same for each client IP address, for requests without a credential.",
     ),
   };
 }
@@ -27,7 +27,7 @@ export function readTrustedProxies(read: EnvReader): number | string[] | null {
     "TRUST_PROXY",
     trustedProxies,
     "none",
-    "The trusted proxies in front of the hub: their number, or their addresses and networks.",
+    "The trusted proxies in front of the hub: their number, or their IP addresses and networks.",
   );
 }
 
@@ -51,7 +51,7 @@ const rateLimit: EnvKind<RateLimit | null> = {
 };
 
 const trustedProxies: EnvKind<number | string[]> = {
-  must: "how many proxies there are (1 to 9), or their addresses and networks as in 10.0.0.0/8, separated by commas",
+  must: "how many proxies there are (1 to 9), or their IP addresses and networks as in 10.0.0.0/8, separated by commas",
   parse(value) {
     if (/^[1-9]$/.test(value)) return Number(value);
     const networks = value.split(",").map((network) => network.trim());
@@ -67,6 +67,6 @@ function isNetwork(text: string): boolean {
   const [address, prefix, ...more] = text.split("/");
   const longest = { 4: 32, 6: 128 }[isIP(address!)];
   if (longest === undefined || more.length > 0) return false;
-  // Trusting every address would let each client choose its address.
+  // Trusting every IP address would let each client choose its own.
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) >= 1 && Number(prefix) <= longest);
 }

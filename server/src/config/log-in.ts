@@ -35,7 +35,7 @@ export function readMail(read: EnvReader): { url: Secret | null; from: string } 
   const url = read.optional("SMTP_URL", smtpUrl, "none", "A mail server, for invitations and password resets.");
   const from = read.optional("MAIL_FROM", mailAddress, "none", "The sender of emails. Required with SMTP_URL.");
   if (url !== null && from === null) {
-    read.problem("MAIL_FROM is missing: with SMTP_URL, give an address such as hub@example.com.");
+    read.problem("MAIL_FROM is missing: with SMTP_URL, give an email address such as hub@example.com.");
   }
   return { url, from: from ?? "" };
 }
@@ -47,7 +47,7 @@ function readIssuer(read: EnvReader, name: string) {
   const prefix = `OIDC_${name}`;
   const issuer = read.optional(`${prefix}_ISSUER`, issuerUrl, "none", "An OpenID Connect issuer to log in through.");
   if (!read.isSet(`${prefix}_ISSUER`)) {
-    read.problem(`${prefix}_ISSUER is missing: give the address of the OpenID Connect issuer.`);
+    read.problem(`${prefix}_ISSUER is missing: give the URL of the OpenID Connect issuer.`);
   }
   const scopes = read.value(
     `${prefix}_SCOPES`,
@@ -89,7 +89,7 @@ function isComplete(provider: { [Key in keyof ProviderConfig]: ProviderConfig[Ke
 
 /** Kept as written: a trailing slash may be part of an issuer's name. */
 const issuerUrl: EnvKind<string> = {
-  must: "an address that begins with https://, or with http://localhost for tests",
+  must: "a URL that begins with https://, or with http://localhost for tests",
   parse(value) {
     const url = URL.parse(value);
     if (!url?.host || url.search || url.hash || url.username) return undefined;
@@ -105,7 +105,7 @@ const scopeList: EnvKind<string> = {
 };
 
 const smtpUrl: EnvKind<Secret> = {
-  must: "an address such as smtp://user:password@mail.example.com:587, or smtps://…",
+  must: "a URL such as smtp://user:password@mail.example.com:587, or smtps://…",
   parse(value) {
     const url = URL.parse(value);
     return url?.hostname && /^smtps?:$/.test(url.protocol) ? new Secret(value) : undefined;
@@ -117,6 +117,6 @@ const smtpUrl: EnvKind<Secret> = {
 };
 
 const mailAddress: EnvKind<string> = {
-  must: "an address such as hub@example.com or Chat4All <hub@example.com>",
+  must: "an email address such as hub@example.com or Chat4All <hub@example.com>",
   parse: (value) => (/^([^<>\r\n]*<[^\s@<>]+@[^\s@<>]+>|[^\s@<>]+@[^\s@<>]+)$/.test(value) ? value : undefined),
 };

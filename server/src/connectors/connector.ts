@@ -15,7 +15,7 @@ export interface ChannelAccount<Credentials = unknown> {
 }
 
 export interface ChannelAccountSettings {
-  /** Without a trailing slash; default: the platform's own address. */
+  /** Without a trailing slash; default: the platform's own URL. */
   readonly base_url?: string;
   readonly api_version?: string;
   /** For one-time codes to people who have not written recently; its only parameter is the code. */
@@ -175,6 +175,6 @@ export interface Connector<Credentials = unknown> {
   /** This message and all earlier ones. Absent without `readMarks`. */
   markRead?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
   check(account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<AccountAnswer>;
-  /** Sets the webhook address on the platform. Safe to call twice. Absent where an operator must do it. */
+  /** Sets the webhook's URL on the platform. Safe to call twice. Absent where an operator must do it. */
   subscribe?(account: ChannelAccount<Credentials>, webhookUrl: string, io: ConnectorIo): Promise<AccountAnswer>;
 }

@@ -52,7 +52,7 @@ test("a wrong method on a known path gets 405 with the allowed methods", async (
   }
 });
 
-test("the root redirects browsers to the documentation, and gives programs the addresses as JSON", async () => {
+test("the root redirects browsers to the documentation, and gives programs the URLs as JSON", async () => {
   const page = await whole.inject({
     method: "GET",
     url: "/",
@@ -108,7 +108,7 @@ test("a query or a body that is not UTF-8 is refused", async () => {
   assert.match(((await answer.json()) as ErrorAnswer).error.message, /UTF-8/);
 });
 
-test("a value from a proxy counts as the client's address only if it is an IP address", async () => {
+test("a value from a proxy counts as the client's IP address only if it is an IP address", async () => {
   const cases: [forwarded: string, trusted: number | string[], address: string][] = [
     ["192.0.2.7", 1, "192.0.2.7"],
     ["192.0.2.7:4711", 1, "192.0.2.7"],

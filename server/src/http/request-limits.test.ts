@@ -80,7 +80,7 @@ test("keys share the limit of the key that made them", async () => {
   assert.equal((await door.call("POST", "/things", { token: "key" })).status, 200);
 });
 
-test("requests without a caller are counted by address, except webhooks, health, preflights and unknown paths", async () => {
+test("requests without a caller are counted by IP address, except webhooks, health, preflights and unknown paths", async () => {
   for (let i = 0; i < 3; i += 1) assert.equal((await door.call("POST", "/auth/token")).status, 200);
   const refused = await door.call("POST", "/auth/token");
   assert.deepEqual([refused.status, refused.limits?.limit, refused.retryAfter], [429, "3", "1"]);
@@ -99,7 +99,7 @@ test("requests without a caller are counted by address, except webhooks, health,
   assert.equal((await door.call("POST", "/things")).status, 401);
 });
 
-test("a route may count its reads by address", async () => {
+test("a route may count its reads by IP address", async () => {
   for (let i = 0; i < 3; i += 1) assert.equal((await door.call("GET", "/auth/oauth/callback")).status, 200);
   for (const method of ["GET", "HEAD"]) {
     assert.equal((await door.call(method, "/auth/oauth/callback")).status, 429, method);

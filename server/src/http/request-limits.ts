@@ -21,7 +21,7 @@ interface RequestLimitDeps {
   limits: RateLimits;
   /** For each user over all its sessions; `null`: none. An API key has its own limit, or none. */
   byUser: RateLimit | null;
-  /** For each client address on routes that know no caller; `null`: none. */
+  /** For each client IP address on routes that know no caller; `null`: none. */
   byAddress: RateLimit | null;
 }
 
@@ -31,7 +31,7 @@ interface Counted {
 }
 
 /**
- * Counts requests that change something, by caller or else by address, and refuses those beyond the limit with 429. A
+ * Counts requests that change something, by caller or else by IP address, and refuses those beyond the limit with 429. A
  * batch is one request. Call it after the hooks that authenticate and before the routes are added.
  */
 export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLimitDeps): void {

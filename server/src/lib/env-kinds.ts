@@ -42,7 +42,7 @@ export const origin: EnvKind<string> = {
 };
 
 export const webUrl: EnvKind<string> = {
-  must: "an address such as https://hub.example.com",
+  must: "a URL such as https://hub.example.com",
   parse(value) {
     const url = URL.parse(value);
     const isPlain = url?.host && !url.search && !url.hash && !url.username;
@@ -101,13 +101,13 @@ export function newestFirst<T>(item: EnvKind<Secret<T>>): EnvKind<Secret<T>[]> {
 }
 
 export const databaseUrl: EnvKind<Secret> = {
-  must: "an address such as postgres://user:password@host:5432/database",
+  must: "a URL such as postgres://user:password@host:5432/database",
   parse: (value) => (/^postgres(ql)?:\/\/./.test(value) ? new Secret(value) : undefined),
   print: (url) => withoutPassword(url.reveal()),
 };
 
 export const redisUrl: EnvKind<Secret> = {
-  must: "an address such as redis://user:password@host:6379/0, or rediss:// for TLS",
+  must: "a URL such as redis://user:password@host:6379/0, or rediss:// for TLS",
   parse(value) {
     const url = URL.parse(value);
     const isPlain = url?.hostname && /^(\/\d*)?$/.test(url.pathname) && !url.search && !url.hash;

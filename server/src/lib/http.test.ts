@@ -56,7 +56,7 @@ test("a response that is too long is an error", async () => {
   await assert.rejects(server.call({}), lost(true));
 });
 
-test("private addresses are refused, as they are written and as they are looked up", async () => {
+test("private IP addresses are refused, as they are written and as they are looked up", async () => {
   await using server = await serve((_request, response) => response.end("inside"));
   const { http, close } = openHttpClient({ connectionsPerHost: 1, allowPrivate: false });
   const { port } = new URL(server.url);

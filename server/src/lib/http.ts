@@ -42,7 +42,7 @@ export class HttpError extends Error {
 
 interface HttpClientOptions {
   connectionsPerHost: number;
-  /** Whether private, loopback and link-local addresses may be reached; checked on the address that is dialled. */
+  /** Whether private, loopback and link-local IP addresses may be reached; checked on the one that is dialled. */
   allowPrivate: boolean;
   allowedOrigins?: readonly string[];
   isHttpsOnly?: boolean;
@@ -93,7 +93,7 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
     const isOpen = options.allowPrivate || isAllowed;
     const host = url.hostname.replace(/^\[|\]$/g, "");
     if (!isOpen && isIP(host) !== 0 && isPrivateAddress(host)) {
-      throw new HttpError(`${url.host} is a private address`, false, null);
+      throw new HttpError(`${url.host} is a private IP address`, false, null);
     }
     const timeout = AbortSignal.timeout(call.timeoutMs);
     try {

@@ -1,12 +1,12 @@
 import { isInsideHost } from "./public-addresses.ts";
 
-/** The end of a sentence, or null. A public name that resolves to a private address is found on connecting. */
+/** The end of a sentence, or null. A public name that resolves to a private IP address is found on connecting. */
 export function urlProblem(text: string, allowPrivate: boolean): string | null {
-  // URL parsers ignore these characters, so that a person reads another address.
+  // URL parsers ignore these characters, so that a person reads another URL.
   if (/[\s\p{Cc}\\]/u.test(text)) return "must have no white space, control character or backslash.";
   const url = URL.parse(text);
   if (url === null || !/^https?:\/\/[^/]/i.test(text)) {
-    return "must be an address such as https://example.com/webhooks.";
+    return "must be a URL such as https://example.com/webhooks.";
   }
   if (url.protocol !== "https:" && !allowPrivate) return "must begin with https://.";
   if (/^[^/]*\/\/[^/?#]*@/.test(text)) return "must have no user and no password.";
@@ -16,7 +16,7 @@ export function urlProblem(text: string, allowPrivate: boolean): string | null {
     return `names the port ${port}; use 443, 80 or one above 1023 that is not another service's.`;
   }
   if (!allowPrivate && isInsideHost(url.hostname)) {
-    return `names ${url.hostname}, which is not on the public internet; use a public address.`;
+    return `names ${url.hostname}, which is not on the public internet; use a public one.`;
   }
   return null;
 }

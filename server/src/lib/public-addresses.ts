@@ -13,7 +13,7 @@ export function isPrivateAddress(address: string): boolean {
   }
 }
 
-/** Also a name that public DNS does not have. Another may resolve to a private address: see `publicLookup`. */
+/** Also a name that public DNS does not have. Another may resolve to a private IP address: see `publicLookup`. */
 export function isInsideHost(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
   if (isIP(host) !== 0) return isPrivateAddress(host);

@@ -16,7 +16,7 @@ export function dnsResolve(servers?: readonly string[]): Resolve {
   return async (hostname) => {
     const [four, six] = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
     const found = [...addressesOf(four, 4), ...addressesOf(six, 6)];
-    if (found.length === 0) throw four.status === "rejected" ? four.reason : new Error(`${hostname} has no address`);
+    if (found.length === 0) throw four.status === "rejected" ? four.reason : new Error(`${hostname} has no IP address`);
     return found;
   };
 }
@@ -25,7 +25,7 @@ function addressesOf(settled: PromiseSettledResult<string[]>, family: 4 | 6): Lo
   return settled.status === "fulfilled" ? settled.value.map((address) => ({ address, family })) : [];
 }
 
-/** Sockets connect to the address that was checked. A name with any private address fails with `EPRIVATE`. */
+/** Sockets connect to the address that was checked. A name with any private IP address fails with `EPRIVATE`. */
 export function publicLookup(resolve: Resolve): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname).then(
@@ -42,5 +42,5 @@ export function publicLookup(resolve: Resolve): LookupFunction {
 }
 
 function privateAddress(hostname: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`${hostname} resolves to a private address`), { code: "EPRIVATE" });
+  return Object.assign(new Error(`${hostname} resolves to a private IP address`), { code: "EPRIVATE" });
 }

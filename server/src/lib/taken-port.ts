@@ -47,7 +47,7 @@ function explain(
   }
   if (code === "EACCES") return `Port ${port} may not be opened by this user: set ${setting.port} to one above 1023.`;
   if (setting.host !== undefined && (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")) {
-    return `${setting.host} is ${host}, which is no address of this machine: set it to one.`;
+    return `${setting.host} is ${host}, which is no IP address of this machine: set it to one.`;
   }
   return `The hub cannot listen on ${host}:${port}: ${message}.`;
 }

@@ -4,13 +4,13 @@ import { addressKey } from "../lib/rate-limits/address-key.ts";
 
 export interface ClientLimits {
   perUser: number;
-  /** Of one client address, or one IPv6 network of 64 bits. */
+  /** Of one client IP address, or one IPv6 network of 64 bits. */
   perAddress: number;
 }
 
 const retryAfterSeconds = 30;
 
-/** Limits the clients of one user and of one address, so that none can take all places of a process. */
+/** Limits the clients of one user and of one IP address, so that none can take all places of a process. */
 export function openClientLimits({ perUser, perAddress }: ClientLimits) {
   const counts = new Map<string, number>();
 
@@ -28,7 +28,7 @@ export function openClientLimits({ perUser, perAddress }: ClientLimits) {
         {
           key: `address ${addressKey(address)}`,
           limit: perAddress,
-          of: "This address has",
+          of: "This IP address has",
           setting: "SOCKETS_PER_ADDRESS",
         },
       ];

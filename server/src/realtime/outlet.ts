@@ -29,8 +29,8 @@ const closeReasons = {
   slow: { code: 4408, reason: "too slow: more was waiting than is kept" },
   silent: { code: 4410, reason: "no sign of life" },
   flood: { code: 4429, reason: "too many frames" },
-  /** The user or the address has too many sockets: close one first. For web pages, which cannot read a 429. */
-  crowded: { code: 4429, reason: "too many sockets of this user or address" },
+  /** The user or the IP address has too many sockets: close one first. For web pages, which cannot read a 429. */
+  crowded: { code: 4429, reason: "too many sockets of this user or IP address" },
   broken: { code: 1011, reason: "events could not be read" },
   stopping: { code: 1001, reason: "the hub is stopping" },
 } as const satisfies Record<string, { code: number; reason: string }>;

@@ -153,7 +153,7 @@ test("a wrong credential is named and never repeated", async () => {
   }
 });
 
-test("rejects unknown settings and private addresses", async () => {
+test("rejects unknown settings and private IP addresses", async () => {
   const admin = `${await hub.workspace()} admin`;
   for (const settings of [
     { base_url: "http://127.0.0.1:1" },

@@ -25,7 +25,7 @@ function accept(invitationToken: string, more: Record<string, unknown> = {}) {
   return hub.call("POST /auth/invitations/accept", { body });
 }
 
-test("accepting an invitation creates a user with its address and role, also where registration is closed", async () => {
+test("accepting an invitation creates a user with its email address and role, also where registration is closed", async () => {
   const { status, body } = await invite({ email: "ana@example.com" });
   assert.equal(status, 201);
   const { token: secret, url, expires_at, created_at, invitation_id, invited_by, made_by_key_id, ...rest } = body;
@@ -90,7 +90,7 @@ test("a taken username leaves the invitation as it was, and of twenty acceptance
   assert.equal((await accept(body.token)).status, 401);
 });
 
-test("rejects the address of an existing user, and read-only fields", async () => {
+test("rejects the email address of an existing user, and read-only fields", async () => {
   const { body } = await invite();
   await accept(body.token);
   assert.equal((await invite({ email: body.email.toUpperCase() })).status, 409);

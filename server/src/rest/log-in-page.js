@@ -1,6 +1,6 @@
 /**
  * The script of the pages that accept an invitation and reset a password. The token stands behind the #
- * of the address, is taken out of it at once, and goes to the hub with what the person typed.
+ * of the URL, is taken out of it at once, and goes to the hub with what the person typed.
  */
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 history.replaceState(null, "", location.pathname);
@@ -38,5 +38,5 @@ form.addEventListener("submit", async (event) => {
 
 if (token === null) {
   form.remove();
-  say("This address is not complete: open the link as it was sent to you.");
+  say("This link is not complete: open the link as it was sent to you.");
 }

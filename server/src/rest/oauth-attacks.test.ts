@@ -57,7 +57,7 @@ for (const [what, change] of [
   ["no code", (answer: URLSearchParams) => answer.delete("code")],
   ["two codes", (answer: URLSearchParams) => answer.append("code", "x")],
   ["another code", (answer: URLSearchParams) => answer.set("code", "x")],
-  ["an ID token in the address", (answer: URLSearchParams) => answer.set("id_token", "a.b.c")],
+  ["an ID token in the URL", (answer: URLSearchParams) => answer.set("id_token", "a.b.c")],
 ] as const) {
   test(`a callback with ${what} is refused`, async () => {
     const browser = hub.openBrowser();

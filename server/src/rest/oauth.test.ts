@@ -72,7 +72,7 @@ test("the browser is redirected with state, nonce and a challenge, and keeps an 
   assert.equal(answer.headers.get("cache-control"), "no-store");
 });
 
-test("an unknown person becomes a member with the verified address, and is logged in", async () => {
+test("an unknown person becomes a member with the verified email address, and is logged in", async () => {
   const person = personWith({ preferred_username: "Ana Lima!", name: "Ana Lima" });
   const { status, body, headers } = await logIn(person);
   assert.equal(status, 200);
@@ -96,14 +96,14 @@ test("a taken username gets a number, and twenty concurrent first logins create 
   assert.match(me.username, /^admin-\d{5}$/);
 });
 
-test("the address is read from the userinfo endpoint if the ID token lacks it", async () => {
+test("the email address is read from the userinfo endpoint if the ID token lacks it", async () => {
   const person = personWith();
   const { status, body } = await logIn(person, hub.openBrowser(), "other");
   assert.equal(status, 200);
   assert.equal((await hub.call("GET /v1/me", { token: body.access_token })).body.email, person.email);
 });
 
-test("an address that the provider has not verified opens no account and reveals none", async () => {
+test("an email address that the provider has not verified opens no account and reveals none", async () => {
   await hub.call("POST /auth/register", {
     body: { username: "careful", email: "careful@example.com", password: "a long enough one" },
   });
@@ -121,7 +121,7 @@ test("an address that the provider has not verified opens no account and reveals
   assert.equal((await hub.db.query(refusals, ["provider_log_in"])).rows.length, answers.length + 1);
 });
 
-test("an address that only looks the same to the database opens no account", async () => {
+test("an email address that only looks the same to the database opens no account", async () => {
   await hub.call("POST /auth/register", {
     body: { username: "mark", email: "mark@example.com", password: "a long enough one" },
   });
@@ -132,7 +132,7 @@ test("an address that only looks the same to the database opens no account", asy
 });
 
 // Somebody registers with the address of another, and waits inside for the owner to come by a provider.
-test("an account with an unverified address goes to the person who proves the address, and closes to the claimant", async () => {
+test("an account with an unverified email address goes to the person who proves the email address, and closes to the claimant", async () => {
   const body = { username: "squatter", email: "Victim@example.com", password: "the squatter's own" };
   const squatter = (await hub.call("POST /auth/register", { body })).body;
   const key = (

@@ -32,7 +32,7 @@ function change(token: string, body: Record<string, unknown>) {
   return hub.call("POST /v1/me/password", { token, body });
 }
 
-/** The token of the last email to this address. */
+/** The token of the last email to this email address. */
 function untilMailed(email: string): Promise<string> {
   return until(`an email to ${email} arrives`, () => {
     const mail = smtp.mails.findLast(({ to }) => to[0] === email);
@@ -177,7 +177,7 @@ test("of twenty concurrent uses of a token one succeeds", async () => {
   assert.equal(answers.filter(({ status }) => status === 204).length, 1);
 });
 
-test("a reset is emailed at most once in five minutes, and the response is the same for every address", async () => {
+test("a reset is emailed at most once in five minutes, and the response is the same for every email address", async () => {
   const user = await register();
   const forgot = (email: string) => hub.call("POST /auth/password/forgot", { body: { email } });
   const known = await forgot(user.email.toUpperCase());

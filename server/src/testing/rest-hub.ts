@@ -14,7 +14,7 @@ interface CallOptions {
   body?: unknown;
   token?: string | undefined;
   idempotencyKey?: string;
-  /** The client's address, as the proxy of a hub with `trustedProxies` names it. */
+  /** The client's IP address, as the proxy of a hub with `trustedProxies` names it. */
   from?: string;
 }
 

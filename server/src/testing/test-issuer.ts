@@ -31,7 +31,7 @@ export type TestIssuer = Awaited<ReturnType<typeof startTestIssuer>>;
 
 /**
  * An OpenID Connect issuer on loopback, controlled by the test. It has no login page: `codeFor` is what a person would
- * bring back. It keeps to the rules itself: a code works once, for its client, its redirect address and its verifier.
+ * bring back. It keeps to the rules itself: a code works once, for its client, its redirect URI and its verifier.
  * A nameless one does not name itself in the callback URL (RFC 9207), as many do not.
  */
 export async function startTestIssuer(options: { hasLateEmail?: boolean; isNameless?: boolean; path?: string } = {}) {

@@ -39,9 +39,9 @@ export interface InvitationDeps {
 }
 
 /**
- * The holder of the token can become a user with this address and role in the caller's workspace, even where
+ * The holder of the token can become a user with this email address and role in the caller's workspace, even where
  * registration is closed. The invitation is emailed when email is configured. CONFLICT when a user of the workspace has
- * the address, FORBIDDEN as `requireMayManageRole`.
+ * the email address, FORBIDDEN as `requireMayManageRole`.
  */
 export async function invite(
   { db, clock, mailer, publicUrl }: InvitationDeps,

@@ -30,7 +30,7 @@ export interface UserDeps {
   hasher: PasswordHashing;
 }
 
-/** CONFLICT, naming the field, for a username or address taken in the hub; FORBIDDEN as `requireMayManageRole`. */
+/** CONFLICT, naming the field, for a username or email address taken in the hub; FORBIDDEN as `requireMayManageRole`. */
 export async function createUser(
   { db, clock, hasher }: UserDeps,
   by: Actor & Scoped,
@@ -185,11 +185,11 @@ export function isUsername(text: string): boolean {
 }
 
 export interface PasswordHashing {
-  /** The hash to store. OVERLOADED when too many passwords are being hashed for this client address, or in total. */
+  /** The hash to store. OVERLOADED when too many passwords are being hashed for this client IP address, or in total. */
   hash(password: string, requester: Requester): Promise<string>;
 }
 
-/** Requests of one client address, and of one account there, take turns. */
+/** Requests of one client IP address, and of one account there, take turns. */
 export interface Requester {
   origin: Origin;
   account: string;

@@ -66,7 +66,7 @@ export function findUser(db: Db, { workspaceId, userId }: { workspaceId: string;
   );
 }
 
-/** Newest first, up to `limit + 1`. `query` is a part of a name or the address, as in `search_text`. */
+/** Newest first, up to `limit + 1`. `query` is a part of a name or the email address, as in `search_text`. */
 export function listUsers(
   db: Db,
   workspaceId: string,

@@ -17,7 +17,7 @@ export interface Workspace {
   created_at: Date;
 }
 
-/** CONFLICT for a taken username or address: then nothing is created. FORBIDDEN as `requireMayManageRole`. */
+/** CONFLICT for a taken username or email address: then nothing is created. FORBIDDEN as `requireMayManageRole`. */
 export async function createWorkspace(
   { db, clock, hasher }: { db: IdentityDb; clock: Clock; hasher: PasswordHashing },
   by: Actor & Scoped,

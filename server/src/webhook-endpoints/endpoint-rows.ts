@@ -120,7 +120,7 @@ export interface EndpointChanges {
   isOrdered?: boolean | undefined;
 }
 
-/** Omitted fields stay. A new address starts without the failures of the old one. */
+/** Omitted fields stay. A new URL starts without the failures of the old one. */
 export function updateEndpoint(db: Db, key: EndpointKey, changes: EndpointChanges): Promise<WebhookEndpoint | null> {
   const { url, events, description, isOrdered } = changes;
   return maybe(

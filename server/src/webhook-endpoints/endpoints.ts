@@ -18,7 +18,7 @@ import { newWebhookSecret, requireWebhookSecret, sealWebhookSecret } from "./sec
 export interface EndpointDeps {
   clock: Clock;
   secretBox: SecretBox;
-  /** Whether endpoints may be on private addresses, and without TLS. */
+  /** Whether endpoints may be on private IP addresses, and without TLS. */
   allowPrivate: boolean;
   eventNotifier: Pick<EventNotifier, "notify">;
 }
@@ -34,7 +34,7 @@ interface NewEndpoint {
 
 type WithSecret = WebhookEndpoint & { secret: string };
 
-/** VALIDATION_ERROR for its address or secret, CONFLICT when there are too many, FORBIDDEN for unreadable events. */
+/** VALIDATION_ERROR for its URL or secret, CONFLICT when there are too many, FORBIDDEN for unreadable events. */
 export async function createEndpoint(
   deps: EndpointDeps,
   db: RequestDb,
@@ -75,7 +75,7 @@ export async function createEndpoint(
 /**
  * Disabling gives up the waiting deliveries; an endpoint that is enabled again gets the events from then on. FORBIDDEN
  * for an API key that may not read the old and new events: it could redirect them. A caller who enables it, or changes
- * its address or events, becomes its creator.
+ * its URL or events, becomes its creator.
  */
 export async function changeEndpoint(
   deps: EndpointDeps,
@@ -184,8 +184,8 @@ function areSame(one: readonly string[], other: readonly string[]): boolean {
 }
 
 /**
- * The address as it is stored. VALIDATION_ERROR for one that must not be called: unless private addresses are allowed,
- * it must be https and public. A public name of a private address is refused when it is resolved.
+ * The URL as it is stored. VALIDATION_ERROR for one that must not be called: unless private IP addresses are allowed,
+ * it must be https and public. A public name of a private IP address is refused when it is resolved.
  */
 export function requireEndpointUrl(text: string, { allowPrivate }: { allowPrivate: boolean }): string {
   const isTooLong = text.length > maxUrlLength;

@@ -113,7 +113,7 @@ test("ends when the API key expires", async () => {
   assert.deepEqual(await stateOf(hub, id), lost);
 });
 
-test("has a new creator when its address or events change, or when it is enabled", async () => {
+test("has a new creator when its URL or events change, or when it is enabled", async () => {
   await using hub = await startWebhookTest();
   const other = await hub.addAdmin();
   const made = await hub.connect("https://example.com/one", { events: ["message.accepted"] });

@@ -10,7 +10,7 @@ export interface SendDeps {
   http: HttpClient;
   clock: Clock;
   secretBox: SecretBox;
-  /** Whether endpoints may be on private addresses, and without TLS. */
+  /** Whether endpoints may be on private IP addresses, and without TLS. */
   allowPrivate: boolean;
 }
 
@@ -54,7 +54,7 @@ export async function sendWebhook(
   };
   // The rule may be stricter now than when the endpoint was created.
   const problem = urlProblem(endpoint.url, allowPrivate);
-  if (problem !== null) return ended({ error: `Not sent: the address ${problem}` });
+  if (problem !== null) return ended({ error: `Not sent: the URL ${problem}` });
   const signed = { webhookId: delivery.webhook_delivery_id, atMs: startedAt.getTime(), body: delivery.body };
   const secrets = secretsOf(endpoint, secretBox, startedAt);
   try {

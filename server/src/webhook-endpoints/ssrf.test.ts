@@ -14,7 +14,7 @@ import { requireEndpointUrl } from "./endpoints.ts";
 import { newWebhookSecret, sealWebhookSecret } from "./secrets.ts";
 import { answerCut, type Outcome, sendWebhook } from "./send.ts";
 
-// Addresses by which an attacker tries to reach this machine or its network. Nothing may connect: a canary listens on
+// URLs by which an attacker tries to reach this machine or its network. Nothing may connect: a canary listens on
 // the loopback addresses, and a DNS server of the attacker resolves every name.
 
 const publicAddress = "93.184.216.34";
@@ -41,7 +41,7 @@ const zone: Record<string, (nth: number) => string[]> = {
   "rebinding.test": (nth) => [nth === 1 ? publicAddress : "127.0.0.1"],
 };
 
-/** Hosts, as they stand in an address. */
+/** Hosts, as they stand in a URL. */
 const hosts: Record<string, string> = {
   loopback: "127.0.0.1",
   "loopback, another": "127.8.9.1",
@@ -125,15 +125,15 @@ const hosts: Record<string, string> = {
   "resolves to IPv6 loopback": "loopback6.test",
   "resolves to IPv4-mapped": "mapped.test",
   "resolves to NAT64": "translated.test",
-  "resolves to a private address": "private.test",
+  "resolves to a private IP address": "private.test",
   "resolves to metadata": "metadata.test",
   "resolves to the unspecified address": "nowhere.test",
   "resolves to unique local": "unique-local.test",
   "resolves to link-local": "link-local.test",
-  "public and private addresses": "mixed.test",
+  "public and private IP addresses": "mixed.test",
   "private and public addresses": "mixed-first.test",
   "public IPv4 and private IPv6": "mixed6.test",
-  "one private address among many": "hidden.test",
+  "one private IP address among many": "hidden.test",
   "CNAME to localhost": "alias.test",
   "CNAME to localhost alone": "alias-alone.test",
   "chain of CNAMEs": "alias-chain.test",
@@ -144,7 +144,7 @@ const hosts: Record<string, string> = {
   "a name that does not exist": "absent.test",
 };
 
-/** Whole addresses; PORT is the canary's. */
+/** Whole URLs; PORT is the canary's. */
 const addresses: Record<string, string> = {
   "host as a user": "https://example.test@127.0.0.1:PORT/",
   "user and password": "https://user:password@loopback.test:PORT/",
@@ -217,7 +217,7 @@ test("the corpus has all its cases", () => {
 for (const [name, host] of Object.entries(hosts)) {
   test(`refused as a host: ${name} (${JSON.stringify(host)})`, async () => {
     for (const url of [`https://${host}:${port}/hook`, `http://${host}:${port}/hook`]) {
-      // Only the check of the connection, as if the address had not been checked.
+      // Only the check of the connection, as if the URL had not been checked.
       await assert.rejects(http({ method: "POST", url, body: "{}", timeoutMs: 10_000 }), neverSent);
       const outcome = await send(url);
       assert.equal(outcome.isSuccess, false);
@@ -230,7 +230,7 @@ for (const [name, host] of Object.entries(hosts)) {
 
 for (const [name, template] of Object.entries(addresses)) {
   const url = template.replaceAll("PORT", "44444");
-  test(`refused as an address: ${name} (${JSON.stringify(url)})`, async () => {
+  test(`refused as a URL: ${name} (${JSON.stringify(url)})`, async () => {
     const own = template.replaceAll("PORT", String(port));
     assert.throws(
       () => requireEndpointUrl(own, { allowPrivate: false }),
@@ -249,7 +249,7 @@ test("resolves a name once for each connection, and connects to the address that
   assert.ok(first instanceof HttpError && !/private/.test(first.message), "the public address was dialled");
   assert.equal(dns.asked.filter((question) => question.name === "rebinding.test" && question.kind === "A").length, 1);
   for (let nth = 2; nth <= 4; nth += 1) {
-    await assert.rejects(http({ method: "POST", url, timeoutMs: 5_000 }), /resolves to a private address/);
+    await assert.rejects(http({ method: "POST", url, timeoutMs: 5_000 }), /resolves to a private IP address/);
     const asked = dns.asked.filter((question) => question.name === "rebinding.test" && question.kind === "A");
     assert.equal(asked.length, nth);
   }
@@ -280,7 +280,7 @@ test("the canary detects a connection", async () => {
   assert.equal(connections, 1);
 });
 
-test("accepts good addresses as they are", () => {
+test("accepts good URLs as they are", () => {
   const fine = [
     "https://example.com/hook?key=1",
     "https://example.com:8443/",

@@ -8,7 +8,7 @@ import type { MetaCredentials } from "./account.ts";
 
 const challenge = /^[\w.-]{1,256}$/;
 
-/** The handshake by which the platform verifies the callback address. Source: Graph API, Webhooks, Getting started. */
+/** The handshake by which the platform verifies the callback URL. Source: Graph API, Webhooks, Getting started. */
 export function handshake(
   query: Readonly<Record<string, string | undefined>>,
   { verify_token }: MetaCredentials,

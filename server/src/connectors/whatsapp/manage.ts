@@ -13,7 +13,7 @@ export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<
 }
 
 /**
- * Makes the hub the webhook address of this number, in place of the app's callback. The platform calls the address with
+ * Makes the hub's URL the webhook of this number, in place of the app's callback. The platform calls the URL with
  * its handshake before it responds. The app must be subscribed to the business account. Source: Cloud API, Webhook
  * overrides.
  */

@@ -85,7 +85,7 @@ test("keys are bounded, and those with a full bucket are not kept", async () => 
   assert.ok(idle.limits.size < 100, `${idle.limits.size} keys are kept`);
 });
 
-test("an address is counted as its customer", () => {
+test("an IP address is counted as its customer", () => {
   const keys: Record<string, string> = {
     "203.0.113.9": "203.0.113.9",
     "::ffff:203.0.113.9": "203.0.113.9",

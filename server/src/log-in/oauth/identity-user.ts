@@ -20,7 +20,7 @@ export interface IdentityUserDeps extends Forget {
 }
 
 /**
- * The user with this identity: the one it is linked to, with any email address; else the one with the address, which
+ * The user with this identity: the one it is linked to, with any email address; else the one with that email address, which
  * the provider must have verified; else, where registration is open, a new member of the first workspace. FORBIDDEN
  * otherwise, in the same words whether there is an account with the address or not.
  *
@@ -110,7 +110,7 @@ async function makeUser(
 ) {
   if (registration !== "open") {
     throw forbidden(
-      `Registration is closed on this hub: ask an admin to create a user with your address at ${provider}.`,
+      `Registration is closed on this hub: ask an admin to create a user with your email address at ${provider}.`,
     );
   }
   const workspaceId = await findFirstWorkspace(tx);

@@ -56,7 +56,7 @@ export async function startTestPlatform(channel: string, simulatorAccount: objec
     /** The person reacts to a message of the account. */
     react: (from: string, message_id: string, emoji: string) =>
       control("POST", "inbound", { channel, from, payload: { type: "reaction", message_id, emoji } }),
-    /** An address without a server. */
+    /** A URL without a server. */
     async closedUrl(): Promise<string> {
       const server = await startTestServer(() => ({ status: 200 }));
       await server[Symbol.asyncDispose]();
