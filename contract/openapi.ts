@@ -76,6 +76,8 @@ export interface paths {
         /**
          * Log out
          * @description Ends the session: its refresh token at once, its access tokens within 30 seconds in every process.
+         *
+         *     Requires a user who has logged in: API keys get 403.
          */
         post: operations["logOut"];
         delete?: never;
@@ -96,6 +98,8 @@ export interface paths {
         /**
          * End all sessions of the current user
          * @description Including this one. API keys, invitations, password resets and webhook endpoints that the user created stay valid unless you give a time.
+         *
+         *     Requires a user who has logged in: API keys get 403.
          */
         post: operations["logOutEverywhere"];
         delete?: never;
@@ -284,6 +288,8 @@ export interface paths {
         /**
          * Update the current user
          * @description `llm_api_key` is stored encrypted and never shown. Null clears the key or the model.
+         *
+         *     An API key requires the scope `users:write`.
          */
         patch: operations["updateMe"];
         trace?: never;
@@ -300,6 +306,8 @@ export interface paths {
         /**
          * Change the password of the current user
          * @description Ends all other sessions of the user. Also revokes the API keys, invitations, password resets and webhook endpoints that the user created since the last time that all of them were revoked, unless the body says otherwise. A user without a password, who logs in through a provider, omits `current_password` and must have logged in within the last 10 minutes. Not for API keys.
+         *
+         *     Requires a user who has logged in: API keys get 403.
          */
         post: operations["changePassword"];
         delete?: never;
@@ -320,9 +328,14 @@ export interface paths {
         /**
          * Create a second factor
          * @description Put the secret into an authenticator app and confirm one of its codes: until then the factor has no effect. Another call returns another secret. Login through a provider does not ask for the factor. Not for API keys.
+         *
+         *     Requires a user who has logged in: API keys get 403.
          */
         post: operations["createTotp"];
-        /** Remove the second factor of the current user */
+        /**
+         * Remove the second factor of the current user
+         * @description Requires a user who has logged in: API keys get 403.
+         */
         delete: operations["removeTotp"];
         options?: never;
         head?: never;
@@ -341,6 +354,8 @@ export interface paths {
         /**
          * Confirm the second factor
          * @description From then on login with a password needs a code. Each recovery code replaces a code once: store them in a safe place.
+         *
+         *     Requires a user who has logged in: API keys get 403.
          */
         post: operations["confirmTotp"];
         delete?: never;
@@ -359,12 +374,16 @@ export interface paths {
         /**
          * List API keys, newest first
          * @description The caller's own keys; for an admin all keys of the workspace. Revoked keys are not listed.
+         *
+         *     An API key requires the scope `api-keys:read`.
          */
         get: operations["listApiKeys"];
         put?: never;
         /**
          * Create an API key
          * @description The key acts for the caller, within its scopes and with the role that the caller has at the time of each request. A key that an API key creates shares the limit of that key and ends with it.
+         *
+         *     An API key requires the scope `api-keys:write`.
          */
         post: operations["createApiKey"];
         delete?: never;
@@ -386,6 +405,8 @@ export interface paths {
         /**
          * Revoke an API key
          * @description Also revokes the keys that this key created, directly or through another key.
+         *
+         *     An API key requires the scope `api-keys:write`.
          */
         delete: operations["revokeApiKey"];
         options?: never;
@@ -405,6 +426,8 @@ export interface paths {
         /**
          * Send a message
          * @description 202 means that the message is on durable storage. `message_id` is an idempotency key that never expires: the same id and body again return the same response with the header `idempotent-replayed: true`.
+         *
+         *     An API key requires the scope `messages:write`.
          */
         post: operations["sendMessage"];
         delete?: never;
@@ -425,6 +448,8 @@ export interface paths {
         /**
          * Send up to 1,000 messages
          * @description Results are in the order of the request; a refused message never fails the others. Repeated with the same `Idempotency-Key`, the request retries only those messages whose errors would not be remembered for a single one (403, 404, 5xx); the other results stay as they were.
+         *
+         *     An API key requires the scope `messages:write`.
          */
         post: operations["sendMessageBatch"];
         delete?: never;
@@ -444,7 +469,9 @@ export interface paths {
         put?: never;
         /**
          * Get what sending a message would do, without sending it
-         * @description To an API key without `messages:read`, the response shows only ids and the values that the request sent, and `recipients.channel`, `recipients.can_send`, `recipients.reason`, `recipients.window.state`, `recipients.needs`, `recipients.adaptations`.
+         * @description An API key requires the scope `messages:write`.
+         *
+         *     To an API key without `messages:read`, the response shows only ids and the values that the request sent, and `recipients.channel`, `recipients.can_send`, `recipients.reason`, `recipients.window.state`, `recipients.needs`, `recipients.adaptations`.
          */
         post: operations["preflightMessage"];
         delete?: never;
@@ -460,7 +487,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get a message and its deliveries */
+        /**
+         * Get a message and its deliveries
+         * @description An API key requires the scope `messages:read`.
+         */
         get: operations["getMessage"];
         put?: never;
         post?: never;
@@ -480,6 +510,8 @@ export interface paths {
         /**
          * Get the audit trail of a message
          * @description Each change of status with its time, delivery and cause, oldest first.
+         *
+         *     An API key requires the scope `messages:read`.
          */
         get: operations["getMessageAuditTrail"];
         put?: never;
@@ -500,6 +532,8 @@ export interface paths {
         /**
          * Get everything that happened to a message
          * @description Oldest first: accepted, routed and why, each attempt (redacted), each webhook about it.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `messages:read`.
          */
         get: operations["getMessageTrace"];
         put?: never;
@@ -520,12 +554,22 @@ export interface paths {
         /**
          * List conversations, newest first
          * @description Sorted by creation (`sort=created`, default) or by the last message (`activity`). A cursor belongs to the filters and the order of its first page (400 with others). A conversation that becomes active meanwhile moves to the front.
+         *
+         *     An API key requires the scope `conversations:read`.
          */
         get: operations["listConversations"];
         put?: never;
         /**
          * Create a conversation
-         * @description Name all members: a private conversation has exactly 2, a group 3 to 100. A caller with the role member must be among them, and may name only users and the workspace (403). If one member is wrong, nothing is created. A private conversation of the same two participants exists once, and is returned with 200; if a merge of contacts left two, it is the one that the other names as `continued_in`. An API key may name only the other participant: the workspace is added or, for a member's key, that user. To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
+         * @description Name all members: a private conversation has exactly 2, a group 3 to 100. If one member is wrong, nothing is created.
+         *
+         *     - A caller with the role `member` must be among them, and may name only users and the workspace (403).
+         *     - A private conversation of the same two participants exists once, and is returned with 200. If a merge of contacts left two, it is the one that the other names as `continued_in`.
+         *     - An API key may name only the other participant: the workspace is added or, for a member's key, that user.
+         *
+         *     An API key requires the scope `conversations:write`.
+         *
+         *     To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["createConversation"];
         delete?: never;
@@ -541,7 +585,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get a conversation */
+        /**
+         * Get a conversation
+         * @description An API key requires the scope `conversations:read`.
+         */
         get: operations["getConversation"];
         put?: never;
         post?: never;
@@ -550,7 +597,11 @@ export interface paths {
         head?: never;
         /**
          * Update the title, settings or inbound rule of a conversation
-         * @description Only the fields in the body change; null removes the title. Changing `inbound` needs the role agent. To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
+         * @description Only the fields in the body change; null removes the title. Changing `inbound` requires the role `agent`.
+         *
+         *     An API key requires the scope `conversations:write`.
+         *
+         *     To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateConversation"];
         trace?: never;
@@ -562,7 +613,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get what can be sent to each member, by channel */
+        /**
+         * Get what can be sent to each member, by channel
+         * @description An API key requires the scope `conversations:read`.
+         */
         get: operations["getConversationCapabilities"];
         put?: never;
         post?: never;
@@ -583,7 +637,11 @@ export interface paths {
         put?: never;
         /**
          * Add a member to a group
-         * @description Any member, agent or admin may do so; callers with the role member may add only users (403). The new member sees earlier messages. To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
+         * @description Any member, agent or admin may do so; callers with the role member may add only users (403). The new member sees earlier messages.
+         *
+         *     An API key requires the scope `conversations:write`.
+         *
+         *     To an API key without `conversations:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["addMember"];
         delete?: never;
@@ -605,6 +663,8 @@ export interface paths {
         /**
          * Remove a member from a group
          * @description Agents and admins remove members; members leave by removing themselves. The conversation is then closed to the removed member. The last member cannot be removed (409).
+         *
+         *     An API key requires the scope `conversations:write`.
          */
         delete: operations["removeMember"];
         options?: never;
@@ -623,7 +683,14 @@ export interface paths {
         put?: never;
         /**
          * Mark all messages up to one as read
-         * @description The caller reads as itself if it is a member; otherwise agents and admins read as the workspace. A lower `seq` than before changes nothing. 204: the platforms that show read marks have accepted them (see `read_marks` of the capabilities). 202: the mark is stored, and `not_shown` says which platform has not accepted it yet, and why. To an API key without `conversations:read`, the response shows only ids and the values that the request sent, and `not_shown`.
+         * @description The caller reads as itself if it is a member; otherwise agents and admins read as the workspace. A lower `seq` than before changes nothing.
+         *
+         *     - 204: the platforms that show read marks (see `read_marks` of the capabilities) have accepted them.
+         *     - 202: the mark is stored, and `not_shown` says which platform has not accepted it yet, and why.
+         *
+         *     An API key requires the scope `conversations:write`.
+         *
+         *     To an API key without `conversations:read`, the response shows only ids and the values that the request sent, and `not_shown`.
          */
         post: operations["markConversationRead"];
         delete?: never;
@@ -643,7 +710,16 @@ export interface paths {
         put?: never;
         /**
          * Show that the caller is typing
-         * @description Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would go, at most once in 4 seconds for each participant in a conversation. 204: the platforms that can show it have accepted it (see `typing` of the capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in reply to a message, that message is marked as read. To an API key without `conversations:read`, the response shows only ids and the values that the request sent, and `not_shown`.
+         * @description Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would go, at most once in 4 seconds for each participant in a conversation.
+         *
+         *     - 204: the platforms that can show it (see `typing` of the capabilities) have accepted it.
+         *     - 202: `not_shown` says where it is not shown, and why.
+         *
+         *     Where typing is shown only in reply to a message, that message is marked as read.
+         *
+         *     An API key requires the scope `conversations:write`.
+         *
+         *     To an API key without `conversations:read`, the response shows only ids and the values that the request sent, and `not_shown`.
          */
         post: operations["showTyping"];
         delete?: never;
@@ -662,6 +738,8 @@ export interface paths {
         /**
          * List the messages of a conversation
          * @description Newest first; oldest first with `after_seq`. A message whose `seq` is given is not part of the page. `offset` counts from the end at which the page begins, and is ignored with a `cursor`. A page may hold fewer messages than `limit`: it ends at about 1 MiB, deliveries included.
+         *
+         *     An API key requires the scope `messages:read`.
          */
         get: operations["listMessages"];
         put?: never;
@@ -681,7 +759,13 @@ export interface paths {
         };
         /**
          * Read events, or stream them
-         * @description The events of the conversations that you may see, oldest first: the same events in the same order as on `/ws`. An API key needs the scopes `events:read`, `messages:read` and `conversations:read`. Without `after` a page begins with the oldest stored event. Continue with `after` = `next_cursor`: a page may hold fewer events than `limit`, because it ends at about 1 MiB, and only an empty page means that nothing more has happened. A `GAP` says that events after your cursor are no longer stored: read the current state instead. With `accept: text/event-stream` the response is a stream of server-sent events that begins after `last-event-id`, or `after`, or now.
+         * @description The events of the conversations that you may see, oldest first: the same events in the same order as on `/ws`.
+         *
+         *     - Without `after`, a page begins with the oldest stored event. Continue with `after` = `next_cursor`. A page may hold fewer events than `limit`, because it ends at about 1 MiB; only an empty page means that nothing more has happened.
+         *     - A `GAP` says that events after your cursor are no longer stored: read the current state instead.
+         *     - With `accept: text/event-stream`, the response is a stream of server-sent events that begins after `last-event-id`, or `after`, or now.
+         *
+         *     An API key requires the scopes `events:read`, `messages:read`, `conversations:read`.
          */
         get: operations["listEvents"];
         put?: never;
@@ -699,12 +783,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List contacts, newest first */
+        /**
+         * List contacts, newest first
+         * @description Requires the role `agent` or `admin`. An API key requires the scope `contacts:read`.
+         */
         get: operations["listContacts"];
         put?: never;
         /**
          * Create a contact
          * @description 409 names the participant that already has one of the addresses, as `details.participant_id`.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `contacts:write`.
          */
         post: operations["createContact"];
         delete?: never;
@@ -723,6 +812,8 @@ export interface paths {
         /**
          * Get a contact
          * @description The id of a merged contact returns the contact into which it was merged.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `contacts:read`.
          */
         get: operations["getContact"];
         put?: never;
@@ -730,13 +821,19 @@ export interface paths {
         /**
          * Delete a contact
          * @description Frees its addresses and removes it from its groups. Its messages and private conversations remain, but nothing is delivered to it any more.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `contacts:write`.
          */
         delete: operations["deleteContact"];
         options?: never;
         head?: never;
         /**
          * Update a contact
-         * @description Keys of `metadata` are merged into the stored ones. A null value removes its key; null as `metadata` removes all. To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
+         * @description Keys of `metadata` are merged into the stored ones. A null value removes its key; null as `metadata` removes all.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `contacts:write`.
+         *
+         *     To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateContact"];
         trace?: never;
@@ -752,7 +849,16 @@ export interface paths {
         put?: never;
         /**
          * Merge a contact into another
-         * @description `into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the merged contact returns `into`. If both had a private conversation with the same participant, both remain with their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the conversation of `into`; the other conversation names it as `continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat. To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
+         * @description `into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the merged contact returns `into`. Safe to repeat.
+         *
+         *     If both had a private conversation with the same participant, both remain with their messages:
+         *
+         *     - Messages to an address, `POST /v1/conversations` and inbound messages use the conversation of `into`.
+         *     - The other conversation names it as `continued_in`, and gets only messages that quote one of its messages, or that are sent to its id.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `contacts:write`.
+         *
+         *     To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["mergeContacts"];
         delete?: never;
@@ -772,7 +878,11 @@ export interface paths {
         put?: never;
         /**
          * Add an address to a contact
-         * @description 409 names the participant that has the address, as `details.participant_id`. To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
+         * @description 409 names the participant that has the address, as `details.participant_id`.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `contacts:write`.
+         *
+         *     To an API key without `contacts:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["addContactAddress"];
         delete?: never;
@@ -794,6 +904,8 @@ export interface paths {
         /**
          * Remove an address from a contact
          * @description Deliveries that are on their way to the address continue.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `contacts:write`.
          */
         delete: operations["removeContactAddress"];
         options?: never;
@@ -808,12 +920,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List users, newest first */
+        /**
+         * List users, newest first
+         * @description Requires the role `agent` or `admin`. An API key requires the scope `users:read`.
+         */
         get: operations["listUsers"];
         put?: never;
         /**
          * Create a user
          * @description 409 when the username or the email address is taken.
+         *
+         *     Requires the role `admin`. An API key requires the scope `users:write`.
          */
         post: operations["createUser"];
         delete?: never;
@@ -832,6 +949,8 @@ export interface paths {
         /**
          * Get a user
          * @description Only admins and the user see `addresses`.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `users:read`.
          */
         get: operations["getUser"];
         put?: never;
@@ -839,13 +958,19 @@ export interface paths {
         /**
          * Delete a user
          * @description Permanent: removes the name, email address, password and API keys of the user, and frees the username. Messages of the user remain, under the name “Deleted user”. To lock a user out for a time, disable the user.
+         *
+         *     Requires the role `admin`. An API key requires the scope `users:write`.
          */
         delete: operations["deleteUser"];
         options?: never;
         head?: never;
         /**
          * Update a user
-         * @description `disabled: true` ends the sessions of the user and stops the API keys that the user made. The last admin of a workspace can be neither disabled nor demoted (409). To an API key without `users:read`, the response shows only ids and the values that the request sent.
+         * @description `disabled: true` ends the sessions of the user and stops the API keys that the user made. The last admin of a workspace can be neither disabled nor demoted (409).
+         *
+         *     Requires the role `admin`. An API key requires the scope `users:write`.
+         *
+         *     To an API key without `users:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateUser"];
         trace?: never;
@@ -862,6 +987,8 @@ export interface paths {
         /**
          * Create a password reset for a user
          * @description Only this response shows the token. It works once, within an hour. With `SMTP_URL` set, the hub also emails it to the user. The old password works until the new one is set.
+         *
+         *     Requires the role `admin`. An API key requires the scope `users:write`.
          */
         post: operations["createPasswordReset"];
         delete?: never;
@@ -883,6 +1010,8 @@ export interface paths {
         /**
          * Remove the second factor of a user
          * @description For a user who lost both the authenticator app and the recovery codes.
+         *
+         *     Requires the role `admin`. An API key requires the scope `users:write`.
          */
         delete: operations["removeUserTotp"];
         options?: never;
@@ -900,12 +1029,16 @@ export interface paths {
         /**
          * List invitations, newest first
          * @description Those that were neither accepted nor revoked. Expired ones are kept for 30 days.
+         *
+         *     Requires the role `admin`. An API key requires the scope `users:read`.
          */
         get: operations["listInvitations"];
         put?: never;
         /**
          * Invite a person
          * @description The token creates one user with this email address and role. Only this response shows it. With `SMTP_URL` set, the hub also emails it.
+         *
+         *     Requires the role `admin`. An API key requires the scope `users:write`.
          */
         post: operations["createInvitation"];
         delete?: never;
@@ -924,7 +1057,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Revoke an invitation */
+        /**
+         * Revoke an invitation
+         * @description Requires the role `admin`. An API key requires the scope `users:write`.
+         */
         delete: operations["revokeInvitation"];
         options?: never;
         head?: never;
@@ -942,7 +1078,14 @@ export interface paths {
         put?: never;
         /**
          * Add an address to a user
-         * @description When an admin calls it, the address is added at once: 201, or 409 with the participant that has it. Users prove their own addresses: 202, and the hub sends the address a one-time code, which is valid for 10 minutes and 5 tries. The response is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user and an address may each have 3 open verifications, and start 5 an hour. 422 when no account of the channel is connected. To an API key without `users:read`, the response shows only ids and the values that the request sent, and `expires_at`, `help`.
+         * @description - An admin adds the address at once: 201, or 409 with the participant that has it.
+         *     - Users prove their own addresses: 202, and the hub sends the address a one-time code, which is valid for 10 minutes and 5 tries. The response is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user and an address may each have 3 open verifications, and start 5 an hour.
+         *
+         *     422 when no account of the channel is connected.
+         *
+         *     An API key requires the scope `users:write`.
+         *
+         *     To an API key without `users:read`, the response shows only ids and the values that the request sent, and `expires_at`, `help`.
          */
         post: operations["addUserAddress"];
         delete?: never;
@@ -962,7 +1105,11 @@ export interface paths {
         put?: never;
         /**
          * Verify an address with the code that was sent to it
-         * @description For the caller's own user. 409, which does not name the owner, when the address belongs to another user, or to a contact that another user has written to or that is in a conversation with others. Ask an admin. To an API key without `users:read`, the response shows only ids and the values that the request sent.
+         * @description For the caller's own user. 409, which does not name the owner, when the address belongs to another user, or to a contact that another user has written to or that is in a conversation with others. Then ask an admin to add it.
+         *
+         *     An API key requires the scope `users:write`.
+         *
+         *     To an API key without `users:read`, the response shows only ids and the values that the request sent.
          */
         post: operations["verifyUserAddress"];
         delete?: never;
@@ -984,6 +1131,8 @@ export interface paths {
         /**
          * Remove an address from a user
          * @description Deliveries that are on their way to the address continue.
+         *
+         *     An API key requires the scope `users:write`.
          */
         delete: operations["removeUserAddress"];
         options?: never;
@@ -1001,12 +1150,16 @@ export interface paths {
         /**
          * List workspaces, newest first
          * @description Only for admins of the hub's first workspace.
+         *
+         *     Requires the role `admin`. An API key requires the scope `workspaces:read`.
          */
         get: operations["listWorkspaces"];
         put?: never;
         /**
          * Create a workspace and its first admin
          * @description Only for admins of the hub's first workspace.
+         *
+         *     Requires the role `admin`. An API key requires the scope `workspaces:write`.
          */
         post: operations["createWorkspace"];
         delete?: never;
@@ -1022,12 +1175,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List channel accounts, newest first */
+        /**
+         * List channel accounts, newest first
+         * @description Requires the role `agent` or `admin`. An API key requires the scope `channel-accounts:read`.
+         */
         get: operations["listChannelAccounts"];
         put?: never;
         /**
          * Connect a number or a bot
          * @description The credentials are stored encrypted and never shown again. The hub sets the webhook at the platform; `webhook` says whether that worked. If not, the account exists all the same: retry with `POST …/verify`. With credentials that the platform refuses the response is 422, and nothing is stored. With `verify: false` the hub does not call the platform.
+         *
+         *     Requires the role `admin`. An API key requires the scope `channel-accounts:write`.
          */
         post: operations["createChannelAccount"];
         delete?: never;
@@ -1043,20 +1201,32 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get a channel account */
+        /**
+         * Get a channel account
+         * @description Requires the role `agent` or `admin`. An API key requires the scope `channel-accounts:read`.
+         */
         get: operations["getChannelAccount"];
         put?: never;
         post?: never;
         /**
          * Disconnect a channel account
          * @description Its credentials are erased. Messages that still wait to be sent over it fail with `CHANNEL_ACCOUNT_GONE`.
+         *
+         *     Requires the role `admin`. An API key requires the scope `channel-accounts:write`.
          */
         delete: operations["deleteChannelAccount"];
         options?: never;
         head?: never;
         /**
          * Update a channel account
-         * @description `settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent to that URL; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and about the stored ones before an account that needs attention or is disabled becomes active. If the platform refuses them, the response is 422 and nothing changes. New credentials make an account active that needed attention, and the waiting messages are sent. To an API key without `channel-accounts:read`, the response shows only ids and the values that the request sent.
+         * @description - `settings` are replaced as a whole. Credentials that you leave out stay.
+         *     - New credentials must be for the same number or bot. They make an account active that needed attention, and the waiting messages are sent.
+         *     - To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent to that URL. 409 when it was changed at the same moment.
+         *     - The hub asks the platform about new credentials, and about the stored ones before an account that needs attention or is disabled becomes active. If the platform refuses them, the response is 422 and nothing changes.
+         *
+         *     Requires the role `admin`. An API key requires the scope `channel-accounts:write`.
+         *
+         *     To an API key without `channel-accounts:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateChannelAccount"];
         trace?: never;
@@ -1073,6 +1243,8 @@ export interface paths {
         /**
          * Verify the credentials of a channel account
          * @description Asks the platform whether it accepts the credentials. If it does, the hub sets the webhook at the platform, and an account that needed attention is active again. If the platform refuses the token, the account needs attention. Safe to repeat.
+         *
+         *     Requires the role `admin`. An API key requires the scope `channel-accounts:write`.
          */
         post: operations["verifyChannelAccount"];
         delete?: never;
@@ -1091,6 +1263,8 @@ export interface paths {
         /**
          * Get the health of a channel account
          * @description How sending over the account goes right now.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `channel-accounts:read`.
          */
         get: operations["getChannelAccountHealth"];
         put?: never;
@@ -1111,6 +1285,8 @@ export interface paths {
         /**
          * List dead letters, newest first
          * @description Deliveries that failed for good, messages that could not be routed and webhooks that could not be read. A delivery that a fallback superseded is not a dead letter.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `messages:read`.
          */
         get: operations["listDeadLetters"];
         put?: never;
@@ -1133,6 +1309,8 @@ export interface paths {
         /**
          * Replay a dead letter
          * @description `id` is that of its delivery or webhook. A delivery goes to the end of its lane, a message goes behind those of its conversation that were routed meanwhile. A second call gets 404.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `messages:write`.
          */
         post: operations["replayDeadLetter"];
         delete?: never;
@@ -1153,6 +1331,8 @@ export interface paths {
         /**
          * Replay the dead letters of a channel or an error
          * @description Oldest first, at most 1,000: call again until `replayed` is 0. Without a channel and a code, `all: true` is needed. Use `dry_run: true` first to see what would be sent.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `messages:write`.
          */
         post: operations["replayDeadLetters"];
         delete?: never;
@@ -1174,6 +1354,8 @@ export interface paths {
         /**
          * Discard a dead letter
          * @description The delivery stays failed, and is no longer listed.
+         *
+         *     Requires the role `agent` or `admin`. An API key requires the scope `messages:write`.
          */
         delete: operations["deleteDeadLetter"];
         options?: never;
@@ -1188,12 +1370,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List webhook endpoints, newest first */
+        /**
+         * List webhook endpoints, newest first
+         * @description Requires the role `admin`. An API key requires the scope `webhook-endpoints:read`.
+         */
         get: operations["listWebhookEndpoints"];
         put?: never;
         /**
          * Create a webhook endpoint
          * @description It gets the events that happen from now on, signed by the Standard Webhooks specification. An API key without all scopes subscribes only to events that it may read itself. A workspace has at most 50 endpoints (409).
+         *
+         *     Requires the role `admin`. An API key requires the scope `webhook-endpoints:write`.
          */
         post: operations["createWebhookEndpoint"];
         delete?: never;
@@ -1209,20 +1396,29 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get a webhook endpoint */
+        /**
+         * Get a webhook endpoint
+         * @description Requires the role `admin`. An API key requires the scope `webhook-endpoints:read`.
+         */
         get: operations["getWebhookEndpoint"];
         put?: never;
         post?: never;
         /**
          * Delete a webhook endpoint
          * @description Nothing more is sent to it, and its secrets are erased.
+         *
+         *     Requires the role `admin`. An API key requires the scope `webhook-endpoints:write`.
          */
         delete: operations["deleteWebhookEndpoint"];
         options?: never;
         head?: never;
         /**
          * Update a webhook endpoint
-         * @description Disabling an endpoint cancels its waiting events. When it is enabled again, it gets the events from then on; replay the others. To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent.
+         * @description Disabling an endpoint cancels its waiting events. When it is enabled again, it gets the events from then on; replay the others.
+         *
+         *     Requires the role `admin`. An API key requires the scope `webhook-endpoints:write`.
+         *
+         *     To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent.
          */
         patch: operations["updateWebhookEndpoint"];
         trace?: never;
@@ -1238,7 +1434,11 @@ export interface paths {
         put?: never;
         /**
          * Rotate the secret of a webhook endpoint
-         * @description For a while the old and the new secret both sign each event: the header `webhook-signature` holds two signatures. To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent, and `secret`.
+         * @description For a while the old and the new secret both sign each event: the header `webhook-signature` holds two signatures.
+         *
+         *     Requires the role `admin`. An API key requires the scope `webhook-endpoints:write`.
+         *
+         *     To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent, and `secret`.
          */
         post: operations["rotateWebhookSecret"];
         delete?: never;
@@ -1258,7 +1458,11 @@ export interface paths {
         put?: never;
         /**
          * Send a test event to a webhook endpoint
-         * @description Sends `webhook_endpoint.test` at once and without retries, even if the endpoint does not subscribe to it or is disabled. To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent, and `event`, `number`, `status`, `status_code`, `error`, `started_at`, `duration_ms`, `next_attempt_at`.
+         * @description Sends `webhook_endpoint.test` at once and without retries, even if the endpoint does not subscribe to it or is disabled.
+         *
+         *     Requires the role `admin`. An API key requires the scope `webhook-endpoints:write`.
+         *
+         *     To an API key without `webhook-endpoints:read`, the response shows only ids and the values that the request sent, and `event`, `number`, `status`, `status_code`, `error`, `started_at`, `duration_ms`, `next_attempt_at`.
          */
         post: operations["testWebhookEndpoint"];
         delete?: never;
@@ -1274,7 +1478,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the attempts to send events to a webhook endpoint, newest first */
+        /**
+         * List the attempts to send events to a webhook endpoint, newest first
+         * @description Requires the role `admin`. An API key requires the scope `webhook-endpoints:read`.
+         */
         get: operations["listWebhookAttempts"];
         put?: never;
         post?: never;
@@ -1296,6 +1503,8 @@ export interface paths {
         /**
          * Send the event of an attempt again
          * @description It keeps its `webhook-id`, and its retries start over. 409 while the endpoint is disabled.
+         *
+         *     Requires the role `admin`. An API key requires the scope `webhook-endpoints:write`.
          */
         post: operations["replayWebhookAttempt"];
         delete?: never;
@@ -1316,6 +1525,8 @@ export interface paths {
         /**
          * Send the events of a time range again
          * @description Sends the events from `from` up to, but not including, `to` (default: now) that the feed still has, whether they were sent to the endpoint before or not. Default of `events`: what the endpoint subscribes to. 409 while it is disabled.
+         *
+         *     Requires the role `admin`. An API key requires the scope `webhook-endpoints:write`.
          */
         post: operations["replayWebhookEvents"];
         delete?: never;
@@ -1331,7 +1542,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the audit log, newest first */
+        /**
+         * List the audit log, newest first
+         * @description Requires the role `admin`. An API key requires the scope `audit-log:read`.
+         */
         get: operations["listAuditRecords"];
         put?: never;
         post?: never;
@@ -1351,6 +1565,8 @@ export interface paths {
         /**
          * Export the audit log
          * @description All records as JSON, one a line, oldest first, each with its hash: docs/guides/audit-log.md says how to verify them without this hub. The export is itself recorded, and its record is the last line.
+         *
+         *     Requires the role `admin`. An API key requires the scope `audit-log:read`.
          */
         get: operations["exportAuditLog"];
         put?: never;
@@ -2575,6 +2791,7 @@ export interface components {
             /** Format: date-time */
             created_at: string;
         };
+        /** @description The conversation, with its last message. */
         ListedConversation: {
             /** @description A UUID. */
             conversation_id: string;
@@ -2653,6 +2870,7 @@ export interface components {
             code: string;
         };
         /**
+         * @description The login providers.
          * @example {
          *       "data": [
          *         {
@@ -2680,6 +2898,7 @@ export interface components {
              */
             revoke_api_keys_since?: string | null;
         };
+        /** @description The new user, with tokens. */
         LoggedInUser: {
             user: components["schemas"]["User"];
             access_token: string;
@@ -2689,6 +2908,7 @@ export interface components {
             /** @description Seconds until the access token expires. */
             expires_in: number;
         };
+        /** @description The user who sent the request, and what the credential allows. */
         Me: {
             /** @description A UUID. */
             user_id: string;
@@ -3310,6 +3530,7 @@ export interface components {
                 password: string;
             };
         };
+        /** @description To whom it is not shown, and why. */
         NotShown: {
             not_shown: {
                 /** @description A UUID. */
@@ -3408,6 +3629,7 @@ export interface components {
             /** @description What the platform responded. */
             detail: string;
         };
+        /** @description What sending would do, for each recipient. */
         Preflight: {
             recipients: components["schemas"]["PreflightRecipient"][];
         };
@@ -3770,6 +3992,7 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * @description Tokens of the user.
          * @example {
          *       "access_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIwMTkyZjVjNCJ9.3q2-7w",
          *       "refresh_token": "c4r_5rYbq2t8Zk1",
@@ -3975,6 +4198,7 @@ export interface components {
             };
         };
         /**
+         * @description The webhook endpoint, with its secret.
          * @example {
          *       "webhook_endpoint_id": "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
          *       "url": "https://example.com/webhooks",
@@ -4353,7 +4577,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The new user, with tokens. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4382,7 +4606,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description Tokens of the user. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4410,7 +4634,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The tokens. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4483,7 +4707,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The login providers. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4535,7 +4759,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description Tokens of the user. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4573,7 +4797,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description Tokens of the user. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4655,7 +4879,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The new user, with tokens. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4680,7 +4904,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The public keys. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4701,7 +4925,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The user who sent the request, and what the credential allows. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4728,7 +4952,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The user who sent the request, and what the credential allows. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4784,7 +5008,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The TOTP secret. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4842,7 +5066,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The recovery codes. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4873,7 +5097,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of API keys. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4904,7 +5128,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The created API key. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4964,7 +5188,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The accepted message. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -4999,7 +5223,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The batch results. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5029,7 +5253,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description What sending would do, for each recipient. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5058,7 +5282,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The message. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5091,7 +5315,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of audit trail entries. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5124,7 +5348,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of trace entries. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5163,7 +5387,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of listed conversations. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5194,7 +5418,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The conversation. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5203,7 +5427,7 @@ export interface operations {
                     "application/json": components["schemas"]["Conversation"];
                 };
             };
-            /** @description Success. */
+            /** @description The conversation. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5232,7 +5456,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The conversation, with its last message. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5264,7 +5488,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The conversation. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5293,7 +5517,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The conversation capabilities. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5328,7 +5552,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The conversation. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5392,7 +5616,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description To whom it is not shown, and why. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -5432,7 +5656,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description To whom it is not shown, and why. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -5476,7 +5700,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of messages. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5508,7 +5732,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of events. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5547,7 +5771,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of contacts. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5578,7 +5802,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The contact. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5607,7 +5831,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The contact. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5666,7 +5890,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The contact. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5702,7 +5926,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The contact. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5739,7 +5963,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The contact. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5802,7 +6026,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of users. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5833,7 +6057,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The user. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5862,7 +6086,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The user details. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5922,7 +6146,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The user. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5955,7 +6179,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The created password reset. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6014,7 +6238,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of invitations. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6045,7 +6269,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The created invitation. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6108,7 +6332,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The user addresses. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6117,7 +6341,7 @@ export interface operations {
                     "application/json": components["schemas"]["UserAddresses"];
                 };
             };
-            /** @description Success. */
+            /** @description The address verification. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6152,7 +6376,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The user addresses. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6213,7 +6437,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of workspaces. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6244,7 +6468,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The workspace. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6276,7 +6500,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of channel accounts. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6307,7 +6531,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The connected channel account. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6337,7 +6561,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The channel account. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6396,7 +6620,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The channel account. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6427,7 +6651,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The channel account verification. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6456,7 +6680,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The channel account health. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6489,7 +6713,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of dead letters. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6519,7 +6743,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The replayed dead letter. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6553,7 +6777,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The replayed dead letters. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6562,7 +6786,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplayedDeadLetters"];
                 };
             };
-            /** @description Success. */
+            /** @description The replayed dead letters. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6620,7 +6844,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of webhook endpoints. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6651,7 +6875,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The webhook endpoint, with its secret. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -6680,7 +6904,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The webhook endpoint. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6739,7 +6963,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The webhook endpoint. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6775,7 +6999,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The webhook endpoint, with its secret. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6808,7 +7032,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The webhook attempt. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6844,7 +7068,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of webhook attempts. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6877,7 +7101,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The replayed event. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6914,7 +7138,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Success. */
+            /** @description The replayed events. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -6955,7 +7179,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description A page of audit records. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6979,7 +7203,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description All audit records, one a line. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7002,7 +7226,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The liveness. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7022,7 +7246,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The readiness. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7051,7 +7275,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description Metrics in the text format of Prometheus. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7075,7 +7299,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description The challenge. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -7103,7 +7327,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Success. */
+            /** @description An empty object. */
             200: {
                 headers: {
                     [name: string]: unknown;

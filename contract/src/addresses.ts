@@ -62,10 +62,11 @@ export const userAddresses = operations("Users", {
     path: "/v1/users/{id}/addresses",
     summary: "Add an address to a user",
     description:
-      "When an admin calls it, the address is added at once: 201, or 409 with the participant that has it. Users prove their own " +
-      "addresses: 202, and the hub sends the address a one-time code, which is valid for 10 minutes and 5 tries. The " +
-      "response is the same whether the platform accepts the code or not; `help` says what to do when none arrives. A user " +
-      "and an address may each have 3 open verifications, and start 5 an hour. 422 when no account of the channel is connected.",
+      "- An admin adds the address at once: 201, or 409 with the participant that has it.\n" +
+      "- Users prove their own addresses: 202, and the hub sends the address a one-time code, which is valid for 10 minutes " +
+      "and 5 tries. The response is the same whether the platform accepts the code or not; `help` says what to do when none " +
+      "arrives. A user and an address may each have 3 open verifications, and start 5 an hour.\n\n" +
+      "422 when no account of the channel is connected.",
     access,
     idempotent: true,
     shows: ["expires_at", "help"],
@@ -78,8 +79,8 @@ export const userAddresses = operations("Users", {
     path: "/v1/users/{id}/addresses/verify",
     summary: "Verify an address with the code that was sent to it",
     description:
-      "For the caller's own user. 409, which does not name the owner, when the address belongs to another user, or to a contact that " +
-      "another user has written to or that is in a conversation with others. Ask an admin.",
+      "For the caller's own user. 409, which does not name the owner, when the address belongs to another user, or to a " +
+      "contact that another user has written to or that is in a conversation with others. Then ask an admin to add it.",
     access,
     body: VerificationCode,
     answers: { 200: UserAddresses },

@@ -19,12 +19,19 @@ const tokens = {
 
 const Tokens = named("Tokens", Type.Object(tokenFields), tokens);
 
-export const UserTokens = named("UserTokens", Type.Object({ ...tokenFields, user_id: uuid }), {
-  ...tokens,
-  user_id: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
-});
+export const UserTokens = named(
+  "UserTokens",
+  Type.Object({ ...tokenFields, user_id: uuid }, { description: "Tokens of the user." }),
+  {
+    ...tokens,
+    user_id: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
+  },
+);
 
-export const LoggedInUser = named("LoggedInUser", Type.Object({ user: User, ...tokenFields }));
+export const LoggedInUser = named(
+  "LoggedInUser",
+  Type.Object({ user: User, ...tokenFields }, { description: "The new user, with tokens." }),
+);
 
 const Registration = named("Registration", Type.Object(credentialFields, closed), {
   username: "ana",

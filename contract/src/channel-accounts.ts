@@ -214,12 +214,13 @@ export const channelAccounts = operations("Channel accounts", {
     path: "/v1/channel-accounts/{id}",
     summary: "Update a channel account",
     description:
-      "`settings` are replaced as a whole; credentials that you leave out stay. New credentials must be for the same number " +
-      "or bot. To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent " +
-      "to that URL; 409 when it was changed at the same moment. The hub asks the platform about new credentials, and " +
-      "about the stored ones before an account that needs attention or is disabled becomes active. If the platform " +
-      "refuses them, the response is 422 and nothing changes. New credentials make an account active that needed " +
-      "attention, and the waiting messages are sent.",
+      "- `settings` are replaced as a whole. Credentials that you leave out stay.\n" +
+      "- New credentials must be for the same number or bot. They make an account active that needed attention, and the " +
+      "waiting messages are sent.\n" +
+      "- To change `settings.base_url`, or to remove it by leaving it out, send all credentials again, because they are sent " +
+      "to that URL. 409 when it was changed at the same moment.\n" +
+      "- The hub asks the platform about new credentials, and about the stored ones before an account that needs attention " +
+      "or is disabled becomes active. If the platform refuses them, the response is 422 and nothing changes.",
     access: write,
     body: ChannelAccountChange,
     answers: { 200: ChannelAccount },

@@ -127,9 +127,11 @@ export const contacts = operations("Contacts", {
     summary: "Merge a contact into another",
     description:
       "`into` takes over the addresses and memberships, and keeps its own name and metadata. From then on the id of the " +
-      "merged contact returns `into`. If both had a private conversation with the same participant, both remain with " +
-      "their messages. Messages to an address, `POST /v1/conversations` and inbound messages use the conversation of `into`; the other conversation names it as " +
-      "`continued_in` and gets only messages that quote one of its messages, or that are sent to its id. Safe to repeat.",
+      "merged contact returns `into`. Safe to repeat.\n\n" +
+      "If both had a private conversation with the same participant, both remain with their messages:\n\n" +
+      "- Messages to an address, `POST /v1/conversations` and inbound messages use the conversation of `into`.\n" +
+      "- The other conversation names it as `continued_in`, and gets only messages that quote one of its messages, or that " +
+      "are sent to its id.",
     access: write,
     idempotent: true,
     body: named("ContactMerge", Type.Object({ into: uuid }, closed), { into: "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c" }),

@@ -68,21 +68,24 @@ const LastMessage = named(
 
 const ListedConversation = named(
   "ListedConversation",
-  Type.Object({
-    ...conversationFields,
-    last_message: nullable(LastMessage, {
-      description:
-        `A text is cut after ${maxLastText} characters, and longer parameters of a template are left out. Null for an API ` +
-        "key without `messages:read`.",
-    }),
-    unread_count: nullable(
-      Type.Integer({
+  Type.Object(
+    {
+      ...conversationFields,
+      last_message: nullable(LastMessage, {
         description:
-          "Messages of others that are not read yet (by the caller, or by the workspace if the caller reads as the workspace), among the newest " +
-          `${maxUnread}. Null when neither is a member.`,
+          `A text is cut after ${maxLastText} characters, and longer parameters of a template are left out. Null for an API ` +
+          "key without `messages:read`.",
       }),
-    ),
-  }),
+      unread_count: nullable(
+        Type.Integer({
+          description:
+            "Messages of others that are not read yet (by the caller, or by the workspace if the caller reads as the workspace), among the newest " +
+            `${maxUnread}. Null when neither is a member.`,
+        }),
+      ),
+    },
+    { description: "The conversation, with its last message." },
+  ),
 );
 
 export type MemberInput = string | { address: string; display_name?: string };
@@ -158,21 +161,24 @@ const Capabilities = named(
 
 const NotShown = named(
   "NotShown",
-  Type.Object({
-    not_shown: Type.Array(
-      Type.Object({
-        participant_id: nullable(uuid),
-        channel: Type.String(),
-        channel_account_id: uuid,
-        code: Type.String({
-          description:
-            "`CHANNEL_ACCOUNT_NEEDS_ATTENTION`, `CHANNEL_ACCOUNT_DISABLED`, `NOTHING_TO_ANSWER` (the channel shows typing only in " +
-            "reply to a message), `PLATFORM_UNAVAILABLE`, `UNKNOWN` (no response arrived), `RATE_LIMITED`, or why the platform refuses it.",
+  Type.Object(
+    {
+      not_shown: Type.Array(
+        Type.Object({
+          participant_id: nullable(uuid),
+          channel: Type.String(),
+          channel_account_id: uuid,
+          code: Type.String({
+            description:
+              "`CHANNEL_ACCOUNT_NEEDS_ATTENTION`, `CHANNEL_ACCOUNT_DISABLED`, `NOTHING_TO_ANSWER` (the channel shows typing only in " +
+              "reply to a message), `PLATFORM_UNAVAILABLE`, `UNKNOWN` (no response arrived), `RATE_LIMITED`, or why the platform refuses it.",
+          }),
+          is_retried: Type.Boolean({ description: "Whether the hub retries it until the platform accepts it." }),
         }),
-        is_retried: Type.Boolean({ description: "Whether the hub retries it until the platform accepts it." }),
-      }),
-    ),
-  }),
+      ),
+    },
+    { description: "To whom it is not shown, and why." },
+  ),
 );
 
 const read = { role: "member", scope: "conversations:read" } as const;
@@ -185,11 +191,11 @@ export const conversations = operations("Conversations", {
     path: "/v1/conversations",
     summary: "Create a conversation",
     description:
-      "Name all members: a private conversation has exactly 2, a group 3 to 100. A caller with the role member " +
-      "must be among them, and may name only users and the workspace (403). If one member is wrong, nothing is created. " +
-      "A private conversation of the same two participants exists once, and is returned with 200; if a merge of contacts left " +
-      "two, it is the one that the other names as `continued_in`. An API key may name only the other participant: the workspace " +
-      "is added or, for a member's key, that user.",
+      "Name all members: a private conversation has exactly 2, a group 3 to 100. If one member is wrong, nothing is created.\n\n" +
+      "- A caller with the role `member` must be among them, and may name only users and the workspace (403).\n" +
+      "- A private conversation of the same two participants exists once, and is returned with 200. If a merge of contacts " +
+      "left two, it is the one that the other names as `continued_in`.\n" +
+      "- An API key may name only the other participant: the workspace is added or, for a member's key, that user.",
     access: write,
     idempotent: true,
     body: NewConversation,
@@ -238,7 +244,8 @@ export const conversations = operations("Conversations", {
     method: "PATCH",
     path: "/v1/conversations/{id}",
     summary: "Update the title, settings or inbound rule of a conversation",
-    description: "Only the fields in the body change; null removes the title. Changing `inbound` needs the role agent.",
+    description:
+      "Only the fields in the body change; null removes the title. Changing `inbound` requires the role `agent`.",
     access: write,
     body: named("ConversationChange", Type.Object(changeableFields, closed), { title: "Order 4711" }),
     answers: { 200: Conversation },
@@ -282,8 +289,9 @@ export const conversations = operations("Conversations", {
     summary: "Mark all messages up to one as read",
     description:
       "The caller reads as itself if it is a member; otherwise agents and admins read as the workspace. A lower `seq` than before changes " +
-      "nothing. 204: the platforms that show read marks have accepted them (see `read_marks` of the capabilities). 202: " +
-      "the mark is stored, and `not_shown` says which platform has not accepted it yet, and why.",
+      "nothing.\n\n" +
+      "- 204: the platforms that show read marks (see `read_marks` of the capabilities) have accepted them.\n" +
+      "- 202: the mark is stored, and `not_shown` says which platform has not accepted it yet, and why.",
     access: write,
     shows: ["not_shown"],
     body: named(
@@ -299,9 +307,10 @@ export const conversations = operations("Conversations", {
     summary: "Show that the caller is typing",
     description:
       "Sent to the sockets that receive the conversation, and to the platforms where the caller's next message would " +
-      "go, at most once in 4 seconds for each participant in a conversation. 204: the platforms that can show it have accepted it (see `typing` of the " +
-      "capabilities). 202: `not_shown` says where it is not shown, and why. Where typing is shown only in reply to a " +
-      "message, that message is marked as read.",
+      "go, at most once in 4 seconds for each participant in a conversation.\n\n" +
+      "- 204: the platforms that can show it (see `typing` of the capabilities) have accepted it.\n" +
+      "- 202: `not_shown` says where it is not shown, and why.\n\n" +
+      "Where typing is shown only in reply to a message, that message is marked as read.",
     access: write,
     shows: ["not_shown"],
     body: named("TypingSignal", Type.Object({}, closed)),

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type TSchema, Type } from "typebox";
+import type { Access } from "./access.ts";
 import { writeDocument } from "./document.ts";
-import { operations } from "./operation.ts";
+import { type OperationShape, operations } from "./operation.ts";
 import { asIs, named, nullable, oneOf } from "./schemas.ts";
 
 const Colour = named("TestColour", Type.Enum(["red", "blue"]));
@@ -18,6 +19,8 @@ const Box = named(
   }),
 );
 
+const info = { title: "Test", version: "1", description: "" };
+
 interface Components {
   components: { schemas: Record<string, { properties: object }> };
 }
@@ -26,11 +29,7 @@ function write(answer: TSchema) {
   const { getBox } = operations("Boxes", {
     getBox: { method: "GET", path: "/v1/boxes", summary: "Get a box", access: "public", answers: { 200: answer } },
   });
-  const { components } = writeDocument(
-    { title: "Test", version: "1", description: "" },
-    [getBox],
-    [],
-  ) as unknown as Components;
+  const { components } = writeDocument(info, [getBox], []) as unknown as Components;
   return components.schemas;
 }
 
@@ -73,7 +72,6 @@ test("webhooks have operation ids and a tag that no operation has, because gener
   const { box } = operations("Boxes", {
     box: { method: "GET", path: "/v1/box", summary: "Get it", access: "public", answers: { 204: null } },
   });
-  const info = { title: "Test", version: "1", description: "" };
   const { tags, webhooks } = writeDocument(info, [box], [{ name: "box.lid_shut", body }]);
   assert.deepEqual(tags, [{ name: "Boxes" }, { name: "Webhooks" }]);
   assert.partialDeepStrictEqual(webhooks, {
@@ -130,4 +128,43 @@ test("a schema of several types is a choice of schemas of one type, because gene
   });
   const sized = Type.Unsafe({ type: ["string", "number"], maxItems: 1 });
   assert.throws(() => write(named("TestSize", sized)), /maxItems/);
+});
+
+interface Shown {
+  description: string;
+  responses: Record<string, { description: string }>;
+}
+
+function showOperation(answer: TSchema, more: object = {}): Shown {
+  const shape = { method: "GET", path: "/v1/boxes", summary: "Get boxes", access: "public", answers: { 200: answer } };
+  const { getBoxes } = operations("Boxes", { getBoxes: { ...shape, ...more } as OperationShape });
+  const { paths } = writeDocument(info, [getBoxes], []) as unknown as { paths: { "/v1/boxes": { get: Shown } } };
+  return paths["/v1/boxes"].get;
+}
+
+test("the description of a response says what it holds, by the name or the description of its schema", () => {
+  const contentOf = (answer: TSchema, more = {}) => showOperation(answer, more).responses[200]!.description;
+  assert.equal(contentOf(Box), "The test box.");
+  assert.equal(contentOf(named("TestApiKeyPage", Type.Object({ data: Type.Array(Box) }))), "A page of test API keys.");
+  assert.equal(contentOf(named("TestEntryPage", Type.Object({ data: Type.Array(Box) }))), "A page of test entries.");
+  const lines = { contentType: "application/x-ndjson" };
+  assert.equal(contentOf(named("TestRecord", Type.Object({})), lines), "All test records, one a line.");
+  assert.equal(contentOf(named("TestMe", Type.Object({}, { description: "You." }))), "You.");
+  assert.equal(contentOf(Type.String({ description: "A text." }), { contentType: "text/plain" }), "A text.");
+  assert.throws(() => contentOf(Type.String()), /getBoxes does not say what its response holds/);
+});
+
+test("the description of an operation says which role and scope it requires", () => {
+  const described = (access: Access, description?: string) => showOperation(Box, { access, description }).description;
+  assert.equal(
+    described({ role: "agent", scope: "contacts:read" }),
+    "Requires the role `agent` or `admin`. An API key requires the scope `contacts:read`.",
+  );
+  assert.equal(described({ role: "admin" }, "Boxes."), "Boxes.\n\nRequires the role `admin`.");
+  assert.equal(
+    described({ role: "member", scope: ["events:read", "messages:read"] }),
+    "An API key requires the scopes `events:read`, `messages:read`.",
+  );
+  assert.equal(described({ role: "member", session: true }), "Requires a user who has logged in: API keys get 403.");
+  assert.equal(described("public"), undefined);
 });

@@ -1,5 +1,5 @@
 import type { TSchema } from "typebox";
-import { readScopeOf } from "./access.ts";
+import { type Access, readScopeOf } from "./access.ts";
 import type { WebhookShape } from "./events.ts";
 import { type ErrorStatus, isCounted, type Operation, paramsOf } from "./operation.ts";
 import { type Json, onePerType, type Schema, severalTypes, showLines, withoutConstant } from "./readable-schemas.ts";
@@ -193,14 +193,48 @@ function showOperation(operation: Operation, show: (schema: Schema) => Json): Js
   };
 }
 
-/** With what an API key without the read scope sees of the response. */
+/** With who may call it, and what an API key without the read scope sees of the response. */
 function describe({ description = "", access, answers, shows = [] }: Operation): string {
+  const parts = [description, requirementOf(access)];
   const scope = readScopeOf(access);
   const hasBody = Object.values(answers).some((schema) => schema !== null);
-  if (scope === null || shows === "all" || !hasBody) return description;
-  const also = shows.length === 0 ? "" : `, and ${shows.map((name) => `\`${name}\``).join(", ")}`;
-  return `${description} To an API key without \`${scope}\`, the response shows only ids and the values that the request sent${also}.`.trim();
+  if (scope !== null && shows !== "all" && hasBody) {
+    const also = shows.length === 0 ? "" : `, and ${shows.map(codeSpan).join(", ")}`;
+    parts.push(
+      `To an API key without \`${scope}\`, the response shows only ids and the values that the request sent${also}.`,
+    );
+  }
+  return parts.filter((part) => part !== "").join("\n\n");
 }
+
+const codeSpan = (name: string) => `\`${name}\``;
+
+function requirementOf(access: Access): string {
+  if (access === "public") return "";
+  const { role, scope, session = false } = access;
+  const scopes = [scope ?? []].flat().map(codeSpan);
+  const sentences = [
+    role === "member" ? "" : `Requires the role \`${role}\`${role === "admin" ? "" : " or `admin`"}.`,
+    session ? "Requires a user who has logged in: API keys get 403." : "",
+    scopes.length === 0 ? "" : `An API key requires the scope${scopes.length > 1 ? "s" : ""} ${scopes.join(", ")}.`,
+  ];
+  return sentences.filter((sentence) => sentence !== "").join(" ");
+}
+
+/** What a response holds: the description of its schema, or else its name in words. */
+function contentOf({ title, description }: { title?: string; description?: string }, contentType: string): string {
+  if (title === undefined) return description ?? "";
+  const words = title
+    .replace(/(?<=[a-z])(?=[A-Z])/g, " ")
+    .toLowerCase()
+    .replace(/\b(api|totp)\b/g, (acronym) => acronym.toUpperCase());
+  if (contentType === "application/x-ndjson") return `All ${pluralOf(words)}, one a line.`;
+  const page = /^(.*) page$/.exec(words);
+  if (page !== null) return `A page of ${pluralOf(page[1]!)}.`;
+  return description ?? `The ${words}.`;
+}
+
+const pluralOf = (words: string) => (/[^aeiou]y$/.test(words) ? `${words.slice(0, -1)}ies` : `${words}s`);
 
 function showAnswer(
   operation: Operation,
@@ -210,9 +244,10 @@ function showAnswer(
 ): Json {
   const contentType: string = operation.contentType ?? "application/json";
   if (schema !== null) {
-    const description = status < 400 ? "Success." : "Not now: the body says why.";
+    const description = contentOf(schema, contentType);
+    if (description === "") throw new Error(`${operation.id} does not say what its response holds.`);
     return {
-      description,
+      description: status < 400 ? description : "Not now: the body says why.",
       content: { [contentType]: { schema: showLines(contentType, show(schema as object as Schema)) } },
     };
   }

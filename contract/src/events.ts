@@ -166,12 +166,12 @@ export const events = operations("Realtime", {
     path: "/v1/events",
     summary: "Read events, or stream them",
     description:
-      "The events of the conversations that you may see, oldest first: the same events in the same order as on `/ws`. " +
-      "An API key needs the scopes `events:read`, `messages:read` and `conversations:read`. Without `after` a page begins with " +
-      "the oldest stored event. Continue with `after` = `next_cursor`: a page may hold fewer events than `limit`, because it " +
-      "ends at about 1 MiB, and only an empty page means that nothing more has happened. A `GAP` says that events after " +
-      "your cursor are no longer stored: read the current state instead. With `accept: text/event-stream` the response is a stream of " +
-      "server-sent events that begins after `last-event-id`, or `after`, or now.",
+      "The events of the conversations that you may see, oldest first: the same events in the same order as on `/ws`.\n\n" +
+      "- Without `after`, a page begins with the oldest stored event. Continue with `after` = `next_cursor`. A page may hold " +
+      "fewer events than `limit`, because it ends at about 1 MiB; only an empty page means that nothing more has happened.\n" +
+      "- A `GAP` says that events after your cursor are no longer stored: read the current state instead.\n" +
+      "- With `accept: text/event-stream`, the response is a stream of server-sent events that begins after " +
+      "`last-event-id`, or `after`, or now.",
     access: { role: "member", scope: feedScopes },
     admission: "streams",
     headers: Type.Object({ "last-event-id": feedCursor }),

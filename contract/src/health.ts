@@ -72,7 +72,7 @@ export const health = operations("Operations", {
     summary: "Get the metrics of the process",
     description: "In the text format of Prometheus.",
     ...open,
-    answers: { 200: Type.String() },
+    answers: { 200: Type.String({ description: "Metrics in the text format of Prometheus." }) },
     contentType: "text/plain",
   },
 });

@@ -6,20 +6,23 @@ import { addressList, displayName, User } from "./users.ts";
 
 const Me = named(
   "Me",
-  Type.Object({
-    ...User.properties,
-    preferred_model: nullable(Type.String()),
-    llm_api_key_configured: Type.Boolean(),
-    addresses: addressList,
-    credential: Type.Object(
-      {
-        kind: Type.Enum(["session", "api_key"]),
-        scopes: Type.Array(KeyScope, { description: "A session has all: `*`." }),
-        api_key: nullable(ApiKey),
-      },
-      { description: "The credential of this request. `api_key` is null for a session." },
-    ),
-  }),
+  Type.Object(
+    {
+      ...User.properties,
+      preferred_model: nullable(Type.String()),
+      llm_api_key_configured: Type.Boolean(),
+      addresses: addressList,
+      credential: Type.Object(
+        {
+          kind: Type.Enum(["session", "api_key"]),
+          scopes: Type.Array(KeyScope, { description: "A session has all: `*`." }),
+          api_key: nullable(ApiKey),
+        },
+        { description: "The credential of this request. `api_key` is null for a session." },
+      ),
+    },
+    { description: "The user who sent the request, and what the credential allows." },
+  ),
 );
 
 const MeChange = named(

@@ -175,7 +175,13 @@ const PreflightRecipient = named(
 
 export type PreflightRecipient = Static<typeof PreflightRecipient>;
 
-const Preflight = named("Preflight", Type.Object({ recipients: Type.Array(PreflightRecipient) }));
+const Preflight = named(
+  "Preflight",
+  Type.Object(
+    { recipients: Type.Array(PreflightRecipient) },
+    { description: "What sending would do, for each recipient." },
+  ),
+);
 
 /** Without the address and the time of the last message. */
 const preflightOutcome = ["channel", "can_send", "reason", "window.state", "needs", "adaptations"].map(

@@ -5,7 +5,10 @@ import { closed, named } from "./schemas.ts";
 
 const Providers = named(
   "LogInProviders",
-  Type.Object({ data: Type.Array(Type.Object({ provider: Type.String(), url: Type.String() })) }),
+  Type.Object(
+    { data: Type.Array(Type.Object({ provider: Type.String(), url: Type.String() })) },
+    { description: "The login providers." },
+  ),
   { data: [{ provider: "google", url: "https://hub.example.com/auth/oauth/google" }] },
 );
 

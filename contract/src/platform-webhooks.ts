@@ -18,7 +18,7 @@ export const platformWebhooks = operations("Platform webhooks", {
     ...place,
     summary: "Confirm the URL of a webhook to the platform",
     description: "Returns the challenge of the platform when the verify token is that of the channel account.",
-    answers: { 200: Type.String() },
+    answers: { 200: Type.String({ description: "The challenge." }) },
     contentType: "text/plain",
     errors: [403],
   },
@@ -29,7 +29,7 @@ export const platformWebhooks = operations("Platform webhooks", {
     description:
       "The body is the platform's own, of at most 4 MiB. With a wrong signature the response is 401 and nothing is stored; " +
       "with a valid one it is 200 once the webhook is durable. 503 while the channel account is disabled.",
-    answers: { 200: Type.Object({}) },
+    answers: { 200: Type.Object({}, { description: "An empty object." }) },
     errors: [401, 413],
   },
 });

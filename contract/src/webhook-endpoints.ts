@@ -126,10 +126,13 @@ const WebhookEndpoint = named("WebhookEndpoint", Type.Object(endpointFields), ex
 
 const WebhookEndpointWithSecret = named(
   "WebhookEndpointWithSecret",
-  Type.Object({
-    ...endpointFields,
-    secret: Type.String({ description: "Verifies the signatures. It is shown only in this response." }),
-  }),
+  Type.Object(
+    {
+      ...endpointFields,
+      secret: Type.String({ description: "Verifies the signatures. It is shown only in this response." }),
+    },
+    { description: "The webhook endpoint, with its secret." },
+  ),
   { ...example, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" },
 );
 

@@ -157,7 +157,7 @@ test("the description of a write says what an API key without the read scope doe
   const described = new Map(operations);
   assert.match(
     described.get("PATCH /v1/contacts/{id}")!.description!,
-    /without `contacts:read` .* only ids and the values/,
+    /without `contacts:read`, .* only ids and the values/,
   );
   assert.match(described.get("POST /v1/users/{id}/addresses")!.description!, /sent, and `expires_at`, `help`\.$/);
   assert.doesNotMatch(described.get("POST /v1/contacts")!.description!, /contacts:read/);
