@@ -22,7 +22,7 @@ test("the tests, pages and settings that SECURITY.md names exist", () => {
 });
 
 test("every threat in SECURITY.md names the tests of its defence", () => {
-  const threats = page.split("## What is defended against what")[1]!.split("\n## ")[0]!;
+  const threats = page.split("## Threats and defences")[1]!.split("\n## ")[0]!;
   const rows = threats.split("\n").filter((line) => /^\| (?!threat|---)/.test(line));
   assert.ok(rows.length > 15);
   for (const row of rows) assert.match(row.split("|")[3]!, /`(embedded-postgres|server|e2e)\/[\w./-]+\.ts`/, row);

@@ -80,7 +80,7 @@ async function endMadeBy(tx: Db, { userId, since, now }: { userId: string; since
   };
 }
 
-/** Who creates something that ends with its creator. See "What ends together" in SECURITY.md. */
+/** Who creates something that ends with its creator. See "What is revoked together" in SECURITY.md. */
 export interface Creator {
   userId: string;
   apiKeyId: string | null;
