@@ -33,7 +33,7 @@ function openMachine() {
     `#!/bin/sh
 echo "$*" >> ${log}
 [ "$1" = install ] || exit 0
-for program in ${["redis-server", "openssl", "curl", "ps"].map((name) => join(bin, name)).join(" ")}; do
+for program in ${["redis-server", "openssl", "curl", "nginx", "ps"].map((name) => join(bin, name)).join(" ")}; do
   [ -e $program ] || /bin/ln -s /bin/sh $program
 done
 `,
@@ -65,7 +65,7 @@ function setUp(env: Record<string, string>, { asRoot }: { asRoot: boolean }) {
 test("as root, apt-get installs what is missing", { skip: !isRoot && "needs root" }, () => {
   using machine = openMachine();
   const { lines, status, stderr } = setUp(machine.env, { asRoot: true });
-  const packages = "redis-server curl openssl procps";
+  const packages = "redis-server curl openssl nginx procps";
   assert.deepEqual(
     { lines, status },
     { lines: [`Installing programs that the tests need: ${packages}.`, "0"], status: 0 },
@@ -76,7 +76,7 @@ test("as root, apt-get installs what is missing", { skip: !isRoot && "needs root
 
 test("without root a line says how to install it; in CI that is an error", () => {
   using machine = openMachine();
-  const packages = "redis-server curl openssl procps";
+  const packages = "redis-server curl openssl nginx procps";
   const { lines, status, stderr } = setUp(machine.env, { asRoot: false });
   assert.equal(status, 0, stderr);
   assert.equal(lines.length, 3);

@@ -38,6 +38,12 @@ const programs = {
     homebrewFormula: "openssl",
     find: () => onPath("openssl"),
   },
+  nginx: {
+    tests: "a hub behind a reverse proxy",
+    debianPackage: "nginx",
+    homebrewFormula: "nginx",
+    find: () => onPath("nginx"),
+  },
   postgres: {
     tests: "the PostgreSQL of a Linux distribution, with its stock settings",
     debianPackage: "postgresql",
