@@ -120,13 +120,15 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
       const lag = await bus.lag(topic, group);
       if (lag > 0) return `${lag} records of ${topic}`;
     }
-    const { rows } = await db.query<{ pending: string; early: string }>(
+    const { rows } = await db.query<{ pending: string; early: string; fallbacks: string }>(
       `SELECT (SELECT count(*) FROM deliveries WHERE is_pending) AS pending,
+         (SELECT count(*) FROM deliveries WHERE fallback_at IS NOT NULL AND status = 'failed') AS fallbacks,
          (SELECT count(*) FROM early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id))
          AS early`,
     );
-    const [pending, early] = [Number(rows[0]!.pending), Number(rows[0]!.early)];
-    if (early > 0) return `${early} early receipts`;
+    const [pending, early, fallbacks] = [rows[0]!.pending, rows[0]!.early, rows[0]!.fallbacks].map(Number);
+    if (early! > 0) return `${early} early receipts`;
+    if (fallbacks! > 0) return `${fallbacks} fallbacks`;
     if (pending === 0) return null;
     const accounts = (await client.channelAccounts.list()).data;
     const healths = await Promise.all(
