@@ -331,7 +331,7 @@ test("sockets and streams of one user and of one IP address are limited, and one
   await using _elsewhere = await listen({ url: hub.url, token: another, headers: from("10.2.2.3") });
 });
 
-test("a silent client is disconnected, one that answers pings is not", async () => {
+test("a silent client is disconnected, one that responds to pings is not", async () => {
   // Heartbeats are a second apart; here they are shorter.
   const clock = {
     ...systemClock,

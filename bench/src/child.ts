@@ -49,7 +49,7 @@ function next(child: ChildProcess): Promise<unknown> {
   });
 }
 
-/** The other side: answers each order with what `work` returns; null is for orders without a result. */
+/** The other side: responds to each order with what `work` returns; null is for orders without a result. */
 export function serve(work: (order: never) => Promise<unknown> | null): void {
   process.once("disconnect", () => process.exit(0));
   process.on("message", async (order) => {
