@@ -29,7 +29,7 @@ export const wsFanout: Measure = {
     const { hub, authorization, conversations } = arena;
     const authorizations = await arena.agents(count);
     const bare = await startBareServer(bench);
-    const send = await openSender(hub.url, authorization, conversations[0]!.conversationId);
+    const send = openSender(hub.url, authorization, conversations[0]!.conversationId);
     const seen = { hub: [] as number[], bare: [] as number[] };
 
     for (const comeFirst of ["hub", "bare"] as const) {
@@ -77,21 +77,21 @@ export const wsFanout: Measure = {
 };
 
 /** Sends message `number`; resolves with when it was accepted. */
-async function openSender(url: string, authorization: string, conversationId: string) {
+function openSender(url: string, authorization: string, conversationId: string) {
   const { hostname: host, port } = new URL(url);
-  let answered = (_status: number) => {};
-  const connection = await openConnection(
-    { host, port: Number(port) },
-    ({ status }) => answered(status),
-    () => answered(0),
-  );
   const request = makeRequest({ url, authorization, conversationIds: [conversationId], batchSize: 1 });
-  return (number: number): Promise<number> =>
-    new Promise((resolve, reject) => {
-      answered = (status) => {
+  return async (number: number): Promise<number> => {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    // One for each message: the hub closes a connection that is idle, as while thousands of sockets are opened.
+    const connection = await openConnection(
+      { host, port: Number(port) },
+      ({ status }) => {
         if (status === 202) resolve(sharedNow());
         else reject(new CheckFailed(`A message got ${status}.`));
-      };
-      connection.send(request.fill(number));
-    });
+      },
+      reject,
+    );
+    connection.send(request.fill(number));
+    return promise.finally(connection.close);
+  };
 }
