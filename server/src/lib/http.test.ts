@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { createServer, type RequestListener } from "node:http";
+import { createServer, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo, Server } from "node:net";
 import { test } from "node:test";
+import { until } from "../testing/until.ts";
 import { type HttpCall, HttpError, maxAnswerBytes, openHttpClient } from "./http.ts";
 import { isPrivateAddress } from "./public-addresses.ts";
 
@@ -24,7 +25,7 @@ test("distinguishes requests that cannot have arrived from those that may have",
   await closed[Symbol.asyncDispose]();
   await using silent = await serve(() => {});
   await assert.rejects(silent.call({ url: closed.url }), lost(false), "a closed port");
-  await assert.rejects(silent.call({ timeoutMs: 50 }), lost(true), "no response in time");
+  await assert.rejects(silent.call({ timeoutMs: 50 }), lost(true, "No complete response arrived within 0.05 s"));
 
   await using resetting = await serve((request) => request.socket.resetAndDestroy());
   await assert.rejects(resetting.call({}), lost(true), "reset after the request");
@@ -39,6 +40,36 @@ test("distinguishes requests that cannot have arrived from those that may have",
     hangingUp.http({ method: "GET", url: "http://nowhere.invalid/", timeoutMs: 1_000 }),
     lost(false),
   );
+});
+
+test("a request that ends while it waits for a connection has not arrived, and is never sent", async () => {
+  const paths: string[] = [];
+  const responses: ServerResponse[] = [];
+  await using server = await serve((request, response) => {
+    paths.push(request.url!);
+    responses.push(response);
+  });
+  const busy = [server.call({}), server.call({})];
+  await until("both connections are busy", () => paths.length === 2);
+  const abort = new AbortController();
+  const aborted = server.call({ url: `${server.url}/aborted`, signal: abort.signal });
+  await assert.rejects(server.call({ url: `${server.url}/late`, timeoutMs: 20 }), lost(false));
+  abort.abort();
+  await assert.rejects(aborted, lost(false));
+  await assert.rejects(server.call({ url: `${server.url}/aborted`, signal: abort.signal }), lost(false));
+  for (const response of responses) response.end();
+  await Promise.all(busy);
+  const next = server.call({ url: `${server.url}/next` });
+  await until("the next request arrived", () => paths.length === 3);
+  responses.at(-1)!.end();
+  await next;
+  assert.deepEqual(paths, ["/", "/", "/next"]);
+});
+
+test("a request that is aborted while the platform works on it may have arrived", async () => {
+  const abort = new AbortController();
+  await using server = await serve(() => abort.abort());
+  await assert.rejects(server.call({ signal: abort.signal }), lost(true));
 });
 
 // A lane waits for its attempt: one that trickles on forever would hold its person back forever.
@@ -106,10 +137,11 @@ test("a malformed request never leaves", async () => {
   await assert.rejects(server.call({ headers: { "bad header": "x" } }), lost(false));
 });
 
-function lost(mayHaveArrived: boolean) {
+function lost(mayHaveArrived: boolean, message?: string) {
   return (error: unknown) => {
     assert.ok(error instanceof HttpError, String(error));
     assert.equal(error.mayHaveArrived, mayHaveArrived, error.message);
+    assert.equal(error.message, message ?? error.message);
     return true;
   };
 }

@@ -1,14 +1,12 @@
 import { createRequire } from "node:module";
 import { isIP } from "node:net";
-import type { Agent as AgentClass, Dispatcher, errors as Errors } from "undici";
+import type { Agent as AgentClass, Dispatcher } from "undici";
 import { isPrivateAddress } from "./public-addresses.ts";
 import { publicLookup, type Resolve, systemResolve } from "./resolve.ts";
 
 // The entrance of undici also loads fetch, caches, mocks and more: 13 MiB that the hub does not use.
 const require = createRequire(import.meta.url);
 const Agent: typeof AgentClass = require("undici/lib/dispatcher/agent.js");
-const errors: typeof Errors = require("undici/lib/core/errors.js");
-const request: Dispatcher["request"] = require("undici/lib/api/api-request.js");
 
 /** Outbound HTTP as a value. Redirects are never followed, proxies of the environment are not used. */
 export type HttpClient = (call: HttpCall) => Promise<HttpAnswer>;
@@ -61,16 +59,6 @@ export const maxAnswerBytes = 1024 * 1024;
 const connectTimeoutMs = 5_000;
 const restMs = 30_000;
 
-const neverSent = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "EPRIVATE",
-]);
-
 export function openHttpClient(options: HttpClientOptions): { http: HttpClient; close: () => Promise<void> } {
   const shared = {
     connections: options.connectionsPerHost,
@@ -95,46 +83,110 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
     if (!isOpen && isIP(host) !== 0 && isPrivateAddress(host)) {
       throw new HttpError(`${url.host} is a private IP address`, false, null);
     }
-    const timeout = AbortSignal.timeout(call.timeoutMs);
-    try {
-      const answer = await request.call(isOpen ? open : guarded, {
-        origin: url.origin,
-        path: url.pathname + url.search,
-        method: call.method as "GET",
-        headers: call.headers ?? {},
-        body: call.body ?? null,
-        // Of the whole exchange; undici's own bounds are each between two bytes.
-        signal: call.signal === undefined ? timeout : AbortSignal.any([timeout, call.signal]),
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      });
-      const headers: Record<string, string | undefined> = {};
-      for (const [name, value] of Object.entries(answer.headers))
-        headers[name] = Array.isArray(value) ? value[0] : value;
-      return { status: answer.statusCode, headers, body: await readBody(answer, options.cut) };
-    } catch (error) {
-      throw toHttpError(error);
-    }
+    return await new Promise((resolve, reject) => {
+      const exchange = new Exchange(call, options.cut, resolve, reject);
+      (isOpen ? open : guarded).dispatch(
+        {
+          origin: url.origin,
+          path: url.pathname + url.search,
+          method: call.method,
+          headers: call.headers ?? {},
+          body: call.body ?? null,
+          // `Exchange` bounds the whole; undici's own bounds are each between two bytes.
+          headersTimeout: 0,
+          bodyTimeout: 0,
+        },
+        exchange,
+      );
+    });
   };
   return { http, close: async () => void (await Promise.all([open.destroy(), guarded.destroy()])) };
 }
 
-async function readBody({ body }: Pick<Dispatcher.ResponseData, "body">, cut: AnswerCut | undefined): Promise<string> {
-  if (cut === undefined) return body.text();
-  const kept: Buffer[] = [];
-  let readBytes = 0;
-  // Leaving the loop closes the connection.
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    if (readBytes < cut.keptBytes) kept.push(chunk.subarray(0, cut.keptBytes - readBytes));
-    readBytes += chunk.length;
-    if (readBytes >= cut.readBytes) break;
-  }
-  return Buffer.concat(kept).toString();
-}
+/** One request, from its wait for a connection to the last byte of the response. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #cut: AnswerCut | undefined;
+  readonly #settle: { resolve: (answer: HttpAnswer) => void; reject: (error: HttpError) => void };
+  readonly #timer: NodeJS.Timeout;
+  readonly #signal: AbortSignal | undefined;
+  #controller: Dispatcher.DispatchController | null = null;
+  #closed: Error | null = null;
+  #status = 0;
+  #headers: HttpAnswer["headers"] = {};
+  #kept: Buffer[] = [];
+  #readBytes = 0;
 
-function toHttpError(error: unknown): HttpError {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof errors.InvalidArgumentError) return new HttpError(message, false, error);
-  return new HttpError(code && !message.includes(code) ? `${code}: ${message}` : message, !neverSent.has(code), error);
+  constructor(
+    { timeoutMs, signal }: HttpCall,
+    cut: AnswerCut | undefined,
+    resolve: (answer: HttpAnswer) => void,
+    reject: (error: HttpError) => void,
+  ) {
+    this.#cut = cut;
+    this.#settle = { resolve, reject };
+    this.#timer = setTimeout(
+      () => this.#fail(new Error(`No complete response arrived within ${timeoutMs / 1000} s`)),
+      timeoutMs,
+    );
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#onAbort);
+    if (signal?.aborted) this.#onAbort();
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#closed !== null) controller.abort(this.#closed);
+    else this.#controller = controller;
+  }
+
+  onResponseStart(_: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
+    if (status < 200) return;
+    this.#status = status;
+    for (const [name, value] of Object.entries(headers)) this.#headers[name] = Array.isArray(value) ? value[0] : value;
+  }
+
+  onResponseData(_: unknown, chunk: Buffer): void {
+    const cut = this.#cut;
+    if (cut === undefined) return void this.#kept.push(chunk);
+    if (this.#readBytes < cut.keptBytes) this.#kept.push(chunk.subarray(0, cut.keptBytes - this.#readBytes));
+    this.#readBytes += chunk.length;
+    if (this.#readBytes < cut.readBytes) return;
+    this.#succeed();
+    this.#controller!.abort(new Error("The rest of the response is not read"));
+  }
+
+  onResponseEnd(): void {
+    this.#succeed();
+  }
+
+  onResponseError(_: unknown, error: Error): void {
+    this.#fail(error);
+  }
+
+  #onAbort = (): void => this.#fail(new Error("The request was aborted", { cause: this.#signal!.reason }));
+
+  #succeed(): void {
+    if (!this.#close(new Error("The exchange has ended"))) return;
+    const body = Buffer.concat(this.#kept)
+      .toString()
+      .replace(/^\uFEFF/, "");
+    this.#settle.resolve({ status: this.#status, headers: this.#headers, body });
+  }
+
+  #fail(error: Error): void {
+    if (!this.#close(error)) return;
+    const code = "code" in error ? String(error.code) : "";
+    const message = code === "" || error.message.includes(code) ? error.message : `${code}: ${error.message}`;
+    // A request starts when it has a connection, just before its first byte is written.
+    this.#settle.reject(new HttpError(message, this.#controller !== null, error));
+    this.#controller?.abort(error);
+  }
+
+  /** Returns false when it was closed before. */
+  #close(reason: Error): boolean {
+    if (this.#closed !== null) return false;
+    this.#closed = reason;
+    clearTimeout(this.#timer);
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    return true;
+  }
 }

@@ -74,7 +74,7 @@ export async function sendWebhook(
   } catch (error) {
     if (signal?.aborted) return null;
     if (!(error instanceof HttpError)) throw error;
-    return ended({ error: explain(error) });
+    return ended({ error: error.message.replaceAll("\0", "").slice(0, 500) });
   }
 }
 
@@ -110,11 +110,4 @@ function judge({ status, headers, body }: HttpAnswer, nowMs: number): Partial<Ou
 function storable(body: string): string {
   const cut = Buffer.from(body.replaceAll("\0", "")).subarray(0, storedAnswerBytes).toString();
   return cut.replace(/\uFFFD+$/, "");
-}
-
-function explain(error: HttpError): string {
-  if (error.cause instanceof DOMException && error.cause.name === "TimeoutError") {
-    return `No complete response arrived within ${attemptTimeoutMs / 1000} s.`;
-  }
-  return error.message.replaceAll("\0", "").slice(0, 500);
 }
