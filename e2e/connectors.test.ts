@@ -4,6 +4,7 @@ import { before, describe, test } from "node:test";
 import type { ApiError, Message, Payload } from "../client/src/client.ts";
 import type { ConnectedAccount } from "../server/src/channel-accounts/channel-accounts.ts";
 import { connectors } from "../server/src/connectors/registry.ts";
+import type { ChannelAccountId } from "../server/src/lib/ids.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -46,7 +47,7 @@ for (const { channel, capabilities, handshake } of connectors) {
 
     async function account(): Promise<ConnectedAccount> {
       const { channel_account_id } = await hub.account(channel);
-      return (await hub.hub.context.accounts.get(channel_account_id))!;
+      return (await hub.hub.context.accounts.get(channel_account_id as ChannelAccountId))!;
     }
 
     async function postWebhook(body: string, headers: Record<string, string>): Promise<number> {

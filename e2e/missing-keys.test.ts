@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Clock, systemClock } from "../server/src/lib/clock.ts";
+import type { ChannelAccountId } from "../server/src/lib/ids.ts";
 import { reseal } from "../server/src/lib/reseal.ts";
 import { namedKey, openSecretBox } from "../server/src/lib/secret-box.ts";
 import { sealedColumns, watchKeysEveryMs } from "../server/src/sealed-columns.ts";
@@ -44,7 +45,7 @@ test("readyz names a missing key, no message fails meanwhile, and all are sent w
   const { channel_account_id: number } = await hub.account("whatsapp");
   const { accounts } = hub.hub.context;
   await until("its credentials are read again", () =>
-    accounts.get(number).then(
+    accounts.get(number as ChannelAccountId).then(
       () => false,
       () => true,
     ),

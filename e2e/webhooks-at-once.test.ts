@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { before, describe, test } from "node:test";
+import type { ChannelAccountId } from "../server/src/lib/ids.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -14,7 +15,7 @@ describe("the same webhook many times at once, over two hubs", () => {
   let hub: TestHub;
   let other: TestHub;
   const credentials: Record<string, Record<string, string>> = {};
-  const accounts: Record<string, string> = {};
+  const accounts: Record<string, ChannelAccountId> = {};
 
   const opened = closeAfterTests();
   before(async () => {
@@ -23,7 +24,7 @@ describe("the same webhook many times at once, over two hubs", () => {
     other = opened.use(await startTestHub({ env }));
     await hub.simulator.settings("whatsapp", { auto_receipts: false });
     for (const channel of ["whatsapp", "telegram"]) {
-      accounts[channel] = (await hub.account(channel)).channel_account_id;
+      accounts[channel] = (await hub.account(channel)).channel_account_id as ChannelAccountId;
       credentials[channel] = (await hub.hub.context.accounts.get(accounts[channel]))!.credentials as Record<
         string,
         string

@@ -18,6 +18,7 @@ import { openDatabaseClock } from "./lib/database-clock.ts";
 import type { Fanout } from "./lib/fanout/fanout.ts";
 import { openFanout } from "./lib/fanout/open-fanout.ts";
 import { type HttpClient, openHttpClient } from "./lib/http.ts";
+import type { ChannelAccountId } from "./lib/ids.ts";
 import { type Mailer, openMailer } from "./lib/mailer.ts";
 import type { Db } from "./lib/query.ts";
 import { openMemoryRateLimits } from "./lib/rate-limits/memory-rate-limits.ts";
@@ -82,7 +83,7 @@ export interface Context extends AsyncDisposable {
   readonly deliverers: Map<string, Deliverer>;
   /** Lets the hub call the simulator on its private IP address. */
   readonly allowSimulator: (simulatorUrl: string) => void;
-  readonly healthOf: (db: Db, channelAccountId: string) => Promise<ChannelAccountHealth>;
+  readonly healthOf: (db: Db, channelAccountId: ChannelAccountId) => Promise<ChannelAccountHealth>;
   readonly troubles: Troubles;
   /** How many records wait for each step, in all processes, as last counted. */
   readonly backlog: Map<string, number>;

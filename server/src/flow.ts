@@ -6,6 +6,7 @@ import { refuseAccount } from "./deliveries/refuse-account.ts";
 import { type HttpServerOptions, openHttpServer } from "./http-server.ts";
 import { failWebhook, type InboundRecord, receiveWebhooks } from "./inbound/inbound.ts";
 import { faultCode } from "./lib/faults.ts";
+import type { ChannelAccountId } from "./lib/ids.ts";
 import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { applyToParts } from "./receipts/part-receipts.ts";
@@ -110,7 +111,7 @@ export const steps: readonly Step[] = [
           connector,
           io,
           isOnlyProcess,
-          findAccount: accounts.get,
+          findAccount: (channelAccountId) => accounts.get(channelAccountId as ChannelAccountId),
           refuseAccount: (account, refusal) => refuseAccount({ accounts, log, eventNotifier }, account, refusal),
           applyToParts: (deliveryId) => applyToParts(receipts, deliveryId, []),
           applyEarly: (parts) => applyEarlyReceipts(receipts, parts),

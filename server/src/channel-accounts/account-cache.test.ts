@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../lib/clock.ts";
+import { type ChannelAccountId, newId } from "../lib/ids.ts";
 import { maxCachedAccounts, openAccountCache, recheckMs } from "./account-cache.ts";
 import type { ConnectedAccount } from "./channel-account.ts";
 
 /** A table of accounts, a stopped clock, and a count of the statements. */
 function openWorld() {
-  const table = new Map<string, ConnectedAccount>();
+  const table = new Map<ChannelAccountId, ConnectedAccount>();
   const asked = { loads: 0, checks: 0 };
   let nowMs = 1_000_000;
   let gate: Promise<void> | null = null;
@@ -43,13 +43,13 @@ function openWorld() {
         resolve();
       };
     },
-    put(id: string = randomUUID()): string {
+    put(id: ChannelAccountId = newId(Date.now())): ChannelAccountId {
       const version = (table.get(id)?.version ?? 0) + 1;
       const plain = { channel: "test", name: "test", credentials: {}, settings: {}, workspaceId: "w" };
       table.set(id, { channelAccountId: id, ...plain, status: "active", statusFromMs: 0, version });
       return id;
     },
-    remove: (id: string) => table.delete(id),
+    remove: (id: ChannelAccountId) => table.delete(id),
   };
 }
 
@@ -111,10 +111,10 @@ test("an unknown id is not looked up repeatedly, and evicts no account", async (
   const { cache, asked, passTime, put } = openWorld();
   const real = put();
   await cache.get(real);
-  const unknown = randomUUID();
+  const unknown = newId<ChannelAccountId>(Date.now());
   for (let i = 0; i < 10; i++) assert.equal(await cache.get(unknown), null);
   assert.equal(asked.loads, 2);
-  for (let i = 0; i < maxCachedAccounts + 10; i++) await cache.get(randomUUID());
+  for (let i = 0; i < maxCachedAccounts + 10; i++) await cache.get(newId(Date.now()));
   assert.ok(cache.peek(real));
   put(unknown);
   passTime(recheckMs);
@@ -123,7 +123,7 @@ test("an unknown id is not looked up repeatedly, and evicts no account", async (
 
 test("text that is not an id is never looked up", async () => {
   const { cache, asked } = openWorld();
-  for (const id of ["", "x", "' or 1=1", "__proto__"]) assert.equal(await cache.get(id), null);
+  for (const id of ["", "x", "' or 1=1", "__proto__"]) assert.equal(await cache.get(id as ChannelAccountId), null);
   assert.equal(asked.loads, 0);
 });
 
@@ -142,7 +142,7 @@ test("the least recently used account is evicted", async () => {
 
 test("a failed load or check is retried by the next caller", async () => {
   let isDown = true;
-  const account = { channelAccountId: randomUUID(), version: 1 } as ConnectedAccount;
+  const account = { channelAccountId: newId(Date.now()), version: 1 } as ConnectedAccount;
   let nowMs = 0;
   const cache = openAccountCache({
     clock: { now: () => nowMs, elapsed: () => nowMs, after: () => () => {} },

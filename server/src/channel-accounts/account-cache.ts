@@ -1,5 +1,5 @@
 import type { Clock } from "../lib/clock.ts";
-import { isUuid } from "../lib/ids.ts";
+import { type ChannelAccountId, isUuid } from "../lib/ids.ts";
 import type { ConnectedAccount } from "./channel-account.ts";
 
 export const maxCachedAccounts = 10_000;
@@ -9,27 +9,27 @@ export const recheckMs = 3_000;
 
 interface AccountCacheParts {
   clock: Clock;
-  load: (channelAccountId: string) => Promise<ConnectedAccount | null>;
-  findChanged: (known: readonly ConnectedAccount[]) => Promise<string[]>;
+  load: (channelAccountId: ChannelAccountId) => Promise<ConnectedAccount | null>;
+  findChanged: (known: readonly ConnectedAccount[]) => Promise<ChannelAccountId[]>;
 }
 
 export interface AccountCache {
-  get(channelAccountId: string): Promise<ConnectedAccount | null>;
+  get(channelAccountId: ChannelAccountId): Promise<ConnectedAccount | null>;
   /** The result of `get`, synchronously; undefined when only `get` knows it. */
-  peek(channelAccountId: string): ConnectedAccount | undefined;
+  peek(channelAccountId: ChannelAccountId): ConnectedAccount | undefined;
   /** After a change in this process: the next `get` reads the account again. */
-  forget(channelAccountId: string): void;
+  forget(channelAccountId: ChannelAccountId): void;
 }
 
 /** Every `recheckMs` of use, one statement checks which accounts changed. `get` rejects when that fails. */
 export function openAccountCache({ clock, load, findChanged }: AccountCacheParts): AccountCache {
-  const accounts = new Map<string, ConnectedAccount>();
-  const missing = new Map<string, number>();
-  const loading = new Map<string, Promise<ConnectedAccount | null>>();
+  const accounts = new Map<ChannelAccountId, ConnectedAccount>();
+  const missing = new Map<ChannelAccountId, number>();
+  const loading = new Map<ChannelAccountId, Promise<ConnectedAccount | null>>();
   let checkedAt = Number.NEGATIVE_INFINITY;
   let checking: Promise<void> | null = null;
 
-  function peek(channelAccountId: string): ConnectedAccount | undefined {
+  function peek(channelAccountId: ChannelAccountId): ConnectedAccount | undefined {
     if (clock.elapsed() - checkedAt >= recheckMs) return undefined;
     const account = accounts.get(channelAccountId);
     if (account === undefined) return undefined;
@@ -38,7 +38,7 @@ export function openAccountCache({ clock, load, findChanged }: AccountCacheParts
     return account;
   }
 
-  async function find(channelAccountId: string): Promise<ConnectedAccount | null> {
+  async function find(channelAccountId: ChannelAccountId): Promise<ConnectedAccount | null> {
     if (!isUuid(channelAccountId)) return null;
     if (clock.elapsed() - checkedAt >= recheckMs) await check();
     const known = accounts.get(channelAccountId);
@@ -63,7 +63,7 @@ export function openAccountCache({ clock, load, findChanged }: AccountCacheParts
     checkedAt = startedAt;
   }
 
-  function loadOnce(channelAccountId: string): Promise<ConnectedAccount | null> {
+  function loadOnce(channelAccountId: ChannelAccountId): Promise<ConnectedAccount | null> {
     const mine = load(channelAccountId)
       .then((account) => {
         // A change during the load called `forget`: the result may be outdated.
@@ -77,7 +77,7 @@ export function openAccountCache({ clock, load, findChanged }: AccountCacheParts
     return mine;
   }
 
-  function keep(channelAccountId: string, account: ConnectedAccount | null): void {
+  function keep(channelAccountId: ChannelAccountId, account: ConnectedAccount | null): void {
     if (account === null) {
       missing.set(channelAccountId, clock.elapsed() + recheckMs);
       dropOldest(missing, maxMissing);

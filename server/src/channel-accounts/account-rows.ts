@@ -1,4 +1,5 @@
 import type { ChannelAccountSettings } from "../connectors/connector.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import type { PageRequest } from "../lib/page-bytes.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import type { AccountAttention, ChannelAccountStatus, ChannelAccountView } from "./channel-account.ts";
@@ -60,7 +61,7 @@ export function lockAccount(tx: Db, key: AccountKey): Promise<ChannelAccountView
   return maybe<ChannelAccountView>(tx, text, keyOf(key));
 }
 
-export function findSealedAccount(db: Db, channelAccountId: string): Promise<SealedAccount | null> {
+export function findSealedAccount(db: Db, channelAccountId: ChannelAccountId): Promise<SealedAccount | null> {
   return maybe<SealedAccount>(
     db,
     `SELECT ${viewColumns}, credentials_sealed AS "credentialsSealed", version,
@@ -102,7 +103,7 @@ const nextStatus = "coalesce($4, CASE WHEN $7 AND status = 'needs_attention' THE
 /** Returns whether it was active and unchanged since that version: a changed account may have been repaired. */
 export async function markNeedsAttention(
   db: Db,
-  { channelAccountId, version }: { channelAccountId: string; version: number },
+  { channelAccountId, version }: { channelAccountId: ChannelAccountId; version: number },
   attention: AccountAttention,
 ): Promise<boolean> {
   const text = `UPDATE channel_accounts
@@ -125,9 +126,9 @@ export async function markDeleted(db: Db, key: AccountKey, deletedAt: Date): Pro
 
 export async function findChanged(
   db: Db,
-  known: readonly { channelAccountId: string; version: number }[],
-): Promise<string[]> {
-  const rows = await all<{ channel_account_id: string }>(
+  known: readonly { channelAccountId: ChannelAccountId; version: number }[],
+): Promise<ChannelAccountId[]> {
+  const rows = await all<{ channel_account_id: ChannelAccountId }>(
     db,
     `SELECT k.channel_account_id
      FROM unnest($1::uuid[], $2::integer[]) AS k (channel_account_id, version)
@@ -141,7 +142,7 @@ export async function findChanged(
 
 export interface AccountKey {
   workspaceId: string;
-  channelAccountId: string;
+  channelAccountId: ChannelAccountId;
 }
 
 const livingByKey = "workspace_id = $1 AND channel_account_id = $2 AND deleted_at IS NULL";

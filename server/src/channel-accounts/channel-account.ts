@@ -1,6 +1,7 @@
 import type { accountStatuses } from "../../../contract/src/channel-accounts.ts";
 import type { AccountProblem, Channel, ChannelAccount, ChannelAccountSettings } from "../connectors/connector.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 
 export type ChannelAccountStatus = (typeof accountStatuses)[number];
 
@@ -13,7 +14,7 @@ export interface AccountAttention {
 }
 
 export interface ChannelAccountView {
-  readonly channelAccountId: string;
+  readonly channelAccountId: ChannelAccountId;
   readonly workspaceId: string;
   readonly channel: Channel;
   readonly name: string;

@@ -6,7 +6,7 @@ import { channels, connectorFor } from "../connectors/registry.ts";
 import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { newId } from "../lib/ids.ts";
+import { type ChannelAccountId, newId } from "../lib/ids.ts";
 import { transaction } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
@@ -80,7 +80,7 @@ export class ChannelAccounts {
       throw invalid(`channel must be one of: ${channels.join(", ")}.`, { field: "channel" });
     }
     requireCredentials(connector, input.credentials);
-    const channelAccountId = newId(this.#clock.now());
+    const channelAccountId = newId<ChannelAccountId>(this.#clock.now());
     const row = {
       channelAccountId,
       workspaceId: by.workspaceId,
@@ -214,17 +214,19 @@ export class ChannelAccounts {
   }
 
   /** With credentials, for the pipeline. Null when absent. Changes by other processes take up to `recheckMs`. */
-  readonly get = (channelAccountId: string): Promise<ConnectedAccount | null> => this.#cache.get(channelAccountId);
+  readonly get = (channelAccountId: ChannelAccountId): Promise<ConnectedAccount | null> =>
+    this.#cache.get(channelAccountId);
 
   /** As `get`, synchronously and from memory only. On undefined, call `get`. */
-  readonly peek = (channelAccountId: string): ConnectedAccount | undefined => this.#cache.peek(channelAccountId);
+  readonly peek = (channelAccountId: ChannelAccountId): ConnectedAccount | undefined =>
+    this.#cache.peek(channelAccountId);
 
   async #storedCredentials({ channelAccountId }: rows.AccountKey): Promise<object> {
     const sealed = (await rows.findSealedAccount(this.#db, channelAccountId)) ?? refuseUnknown();
     return this.#unseal(sealed).credentials as object;
   }
 
-  #seal(channelAccountId: string, credentials: unknown): Buffer {
+  #seal(channelAccountId: ChannelAccountId, credentials: unknown): Buffer {
     return this.#secretBox.seal(JSON.stringify(credentials), contextOf(channelAccountId));
   }
 
@@ -236,7 +238,12 @@ export class ChannelAccounts {
   }
 }
 
-async function recordChange(tx: Db, by: Actor, channelAccountId: string, patch: ChannelAccountPatch): Promise<void> {
+async function recordChange(
+  tx: Db,
+  by: Actor,
+  channelAccountId: ChannelAccountId,
+  patch: ChannelAccountPatch,
+): Promise<void> {
   const target = targetOf(channelAccountId);
   const fields = (["name", "settings", "status"] as const).filter((field) => patch[field] !== undefined);
   const details = { fields: fields.join(","), ...(patch.status === undefined ? {} : { status: patch.status }) };
@@ -245,7 +252,7 @@ async function recordChange(tx: Db, by: Actor, channelAccountId: string, patch: 
   await recordAuditEvent(tx, by, { action: "channel_account.credentials_changed", target });
 }
 
-function targetOf(channelAccountId: string) {
+function targetOf(channelAccountId: ChannelAccountId) {
   return { type: "channel_account", id: channelAccountId };
 }
 

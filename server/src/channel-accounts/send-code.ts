@@ -2,7 +2,7 @@ import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import type { ChannelAccount, ConnectorIo, SendOutcome } from "../connectors/connector.ts";
 import { connectorFor } from "../connectors/registry.ts";
 import { RequestError } from "../errors.ts";
-import { newId } from "../lib/ids.ts";
+import { type ChannelAccountId, newId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Db } from "../lib/query.ts";
 import type { ChannelAccountView, ConnectedAccount } from "./channel-account.ts";
@@ -27,7 +27,7 @@ export interface CodeRoute {
 interface CodeSenderDeps {
   accounts: {
     list(db: Db, workspaceId: string, filter: { limit: number; channel: string }): Promise<ChannelAccountView[]>;
-    get(channelAccountId: string): Promise<ConnectedAccount | null>;
+    get(channelAccountId: ChannelAccountId): Promise<ConnectedAccount | null>;
     needsAttention(account: ConnectedAccount, refusal: SendOutcome & { kind: "account_refused" }): Promise<unknown>;
   };
   io: ConnectorIo;

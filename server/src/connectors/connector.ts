@@ -2,12 +2,13 @@ import type { TObject } from "typebox";
 import type { MessagePayload, PayloadType } from "../../../contract/src/payloads.ts";
 import type { Clock, Random } from "../lib/clock.ts";
 import type { HttpClient } from "../lib/http.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 
 export type Channel = string;
 
 /** A connected number, page or bot, with its credentials in the clear. Never logged or stored. */
 export interface ChannelAccount<Credentials = unknown> {
-  readonly channelAccountId: string;
+  readonly channelAccountId: ChannelAccountId;
   readonly channel: Channel;
   readonly name: string;
   readonly credentials: Credentials;

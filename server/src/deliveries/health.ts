@@ -1,5 +1,6 @@
 import type { ChannelAccountHealth, ChannelAccounts } from "../channel-accounts/channel-accounts.ts";
 import type { Connector } from "../connectors/connector.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import { type Db, one } from "../lib/query.ts";
 import type { Deliverer } from "./deliverer.ts";
 
@@ -11,7 +12,7 @@ interface HealthDeps {
 }
 
 /** The state of a channel account as this process sees it, and how many deliveries wait in all processes. */
-export async function readHealth(deps: HealthDeps, channelAccountId: string): Promise<ChannelAccountHealth> {
+export async function readHealth(deps: HealthDeps, channelAccountId: ChannelAccountId): Promise<ChannelAccountHealth> {
   const account = await deps.accounts.get(channelAccountId);
   const channel = account?.channel ?? "";
   const health = deps.deliverers.get(channel)?.health(channelAccountId) ?? null;

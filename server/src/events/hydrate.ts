@@ -1,5 +1,6 @@
 import { loadConversations, readLengths, showConversation } from "../conversations/conversations.ts";
 import { anyAgent, anyMember } from "../credentials/credentials.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import type { Db } from "../lib/query.ts";
 import type { EventContent, EventFrame, FeedEvent } from "./feed-event.ts";
@@ -15,7 +16,7 @@ export type Stored =
 
 type StoredAccount = [
   "a",
-  channelAccountId: string,
+  channelAccountId: ChannelAccountId,
   channel: string,
   name: string,
   status: "active" | "disabled" | "needs_attention",

@@ -1,6 +1,7 @@
 import type { InboundRoute, MessageStatus } from "../../../contract/src/messages.ts";
 import { formatAddress } from "../contacts/contacts.ts";
 import { anyAgent, anyMember, seesAddressesOf, type Viewer } from "../credentials/credentials.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import { all, type Db } from "../lib/query.ts";
 import type { EventContent, EventFrame } from "./feed-event.ts";
@@ -36,7 +37,7 @@ interface MessageRow {
   /** Where an inbound message came from; null for others. */
   origin: {
     channel: string;
-    channel_account_id: string;
+    channel_account_id: ChannelAccountId;
     identifier: string;
     provider_message_id: string;
     route?: InboundRoute;
@@ -48,7 +49,7 @@ interface MessageRow {
 interface DeliveryRow {
   delivery_id: string;
   identifier: string | null;
-  channel_account_id: string | null;
+  channel_account_id: ChannelAccountId | null;
 }
 
 export interface MessageFacts {

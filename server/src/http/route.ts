@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from "fastify";
 import { type Static, type TSchema, Type } from "typebox";
 import { type Operation, paramsOf } from "../../../contract/src/operation.ts";
 import { ErrorBody } from "../../../contract/src/schemas.ts";
-import type { ConversationId, MessageId } from "../lib/ids.ts";
+import type { ChannelAccountId, ConversationId, MessageId } from "../lib/ids.ts";
 import { optionalBody } from "./json-body.ts";
 
 type PartOf<O, Part extends string> = O extends Readonly<Record<Part, infer S extends TSchema>> ? Static<S> : unknown;
@@ -17,7 +17,9 @@ type IdAt<P extends string, Name extends string> = Name extends "id"
     ? ConversationId
     : P extends `/v1/messages/{id}${string}`
       ? MessageId
-      : string
+      : P extends `/v1/channel-accounts/{id}${string}`
+        ? ChannelAccountId
+        : string
   : string;
 type NamesIn<P extends string> = P extends `${string}{${infer Name}}${infer Rest}` ? Name | NamesIn<Rest> : never;
 

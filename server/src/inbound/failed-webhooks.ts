@@ -1,3 +1,4 @@
+import type { ChannelAccountId } from "../lib/ids.ts";
 import { all, type Db, run } from "../lib/query.ts";
 import type { InboundRecord } from "./webhooks.ts";
 
@@ -5,7 +6,7 @@ import type { InboundRecord } from "./webhooks.ts";
 export interface FailedWebhook {
   webhook_id: string;
   channel: string;
-  channel_account_id: string;
+  channel_account_id: ChannelAccountId;
   error: { code: string; message: string };
   received_at: Date;
   failed_at: Date;
@@ -64,7 +65,7 @@ export function countFailedWebhooks(
 export function takeFailedWebhooks(
   tx: Db,
   filter: FailedWebhookFilter & { webhookId?: string; limit: number },
-): Promise<{ webhook_id: string; channel_account_id: string }[]> {
+): Promise<{ webhook_id: string; channel_account_id: ChannelAccountId }[]> {
   return all(
     tx,
     `UPDATE webhooks SET failed_at = NULL WHERE failed_at IS NOT NULL AND webhook_id IN (

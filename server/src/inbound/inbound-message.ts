@@ -3,6 +3,7 @@ import type { ChannelAccount, Connector, InboundEvent } from "../connectors/conn
 import type { PipelineDb } from "../database-roles.ts";
 import type { EventNotifier } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Acceptor } from "../messages/messages.ts";
 import type { KeptWebhook } from "./webhooks.ts";
@@ -15,7 +16,7 @@ export interface ReceiveDeps {
   log: Log;
   acceptor: Pick<Acceptor, "accept">;
   connectorFor: (channel: string) => Connector | undefined;
-  findAccount: (channelAccountId: string) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
+  findAccount: (channelAccountId: ChannelAccountId) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
 }
 
 export interface InboundMessage {

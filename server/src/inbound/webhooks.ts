@@ -2,7 +2,7 @@ import type { Bus } from "../bus/bus.ts";
 import type { PipelineDb } from "../database-roles.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
-import { newId } from "../lib/ids.ts";
+import { type ChannelAccountId, newId } from "../lib/ids.ts";
 import { inParts } from "../lib/in-parts.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
@@ -10,7 +10,7 @@ import { topics } from "../topics.ts";
 
 interface Webhook {
   workspaceId: string;
-  channelAccountId: string;
+  channelAccountId: ChannelAccountId;
   /** Those that the parser may need; never the signature or a secret. */
   headers: Record<string, string>;
   rawBody: Buffer;

@@ -2,6 +2,7 @@ import { createHash, randomFillSync } from "node:crypto";
 
 /** Rows and path parameters have these types; cast a string where it enters. */
 type Id<Resource extends string> = string & { readonly resource: Resource };
+export type ChannelAccountId = Id<"channel account">;
 export type ConversationId = Id<"conversation">;
 export type MessageId = Id<"message">;
 

@@ -2,7 +2,7 @@ import type { Delivery, InboundRoute, Message, MessageStatus } from "../../../co
 import { formatAddress } from "../contacts/contacts.ts";
 import { type Principal, seesAddressesOf, seesAllConversations, type Viewer } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
-import type { MessageId } from "../lib/ids.ts";
+import type { ChannelAccountId, MessageId } from "../lib/ids.ts";
 import { all, type Db, maybe } from "../lib/query.ts";
 
 export interface MessageRow {
@@ -26,7 +26,7 @@ export interface DeliveryRow {
   recipient_id: string;
   channel: string;
   identifier: string | null;
-  channel_account_id: string | null;
+  channel_account_id: ChannelAccountId | null;
   status: MessageStatus;
   provider_message_ids: string[] | null;
   attempts: number;

@@ -12,6 +12,7 @@ import { notFound } from "../errors.ts";
 import type { App } from "../http/app.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
 
 export interface ChannelAccountRoutesDeps {
@@ -19,7 +20,7 @@ export interface ChannelAccountRoutesDeps {
   io: ConnectorIo;
   /** How the platforms reach the hub, without a slash at the end; read with each request. */
   publicUrl: string;
-  healthOf: (db: Db, channelAccountId: string) => ChannelAccountHealth | Promise<ChannelAccountHealth>;
+  healthOf: (db: Db, channelAccountId: ChannelAccountId) => ChannelAccountHealth | Promise<ChannelAccountHealth>;
 }
 
 /** How long creating an account waits for the platform to set its webhook, in milliseconds. */
@@ -94,12 +95,12 @@ function showAccount(account: ChannelAccountView, publicUrl: string) {
   };
 }
 
-function keyOf({ workspaceId }: { workspaceId: string }, { id }: { id: string }) {
+function keyOf({ workspaceId }: { workspaceId: string }, { id }: { id: ChannelAccountId }) {
   return { workspaceId, channelAccountId: id };
 }
 
 /** With credentials. Throws RESOURCE_NOT_FOUND when it was deleted meanwhile. */
-async function connected(accounts: ChannelAccounts, channelAccountId: string): Promise<ConnectedAccount> {
+async function connected(accounts: ChannelAccounts, channelAccountId: ChannelAccountId): Promise<ConnectedAccount> {
   const account = await accounts.get(channelAccountId);
   if (account === null) throw notFound("channel account");
   return account;

@@ -18,6 +18,7 @@ import { renewCertificate } from "../http/tls.ts";
 import { limitWriteAnswers } from "../http/write-answers.ts";
 import { readCertificate } from "../lib/certificate.ts";
 import type { HttpClient } from "../lib/http.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import {
@@ -176,7 +177,7 @@ function prepareDeps(
       return findDirectsTo({ db, clock, check }, caller, asked);
     },
     async isAccount(workspaceId, channel, channelAccountId) {
-      const account = await accounts.get(channelAccountId);
+      const account = await accounts.get(channelAccountId as ChannelAccountId);
       return account?.workspaceId === workspaceId && account.channel === channel && account.status !== "disabled";
     },
     findAccepted: (workspaceId, messageIds) => findAccepted(dbOf(workspaceId), workspaceId, messageIds),

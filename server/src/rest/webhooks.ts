@@ -5,7 +5,7 @@ import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
 import type { WebhookStore } from "../inbound/inbound.ts";
 import { BatcherFull } from "../lib/batcher.ts";
-import { isUuid } from "../lib/ids.ts";
+import { type ChannelAccountId, isUuid } from "../lib/ids.ts";
 
 type Account = ChannelAccount & { workspaceId: string; status: string };
 
@@ -13,8 +13,8 @@ export interface WebhookRouteDeps {
   store: WebhookStore;
   connectorFor: (channel: string) => Connector | undefined;
   /** From memory; undefined when it is not cached. */
-  peekAccount: (channelAccountId: string) => Account | undefined;
-  findAccount: (channelAccountId: string) => Promise<Account | null>;
+  peekAccount: (channelAccountId: ChannelAccountId) => Account | undefined;
+  findAccount: (channelAccountId: ChannelAccountId) => Promise<Account | null>;
 }
 
 /** Largest webhook, in bytes; the largest that a platform documents is WhatsApp's 3 MB. */
@@ -25,7 +25,8 @@ const keptHeaders = ["content-type", "user-agent"] as const;
 /** `/webhooks/{channel}/{channel_account_id}`: verifies and stores what platforms send; it is parsed later. */
 export function webhookRoutes(app: App, deps: WebhookRouteDeps): void {
   async function find(channel: string, id: string): Promise<{ account: Account; connector: Connector }> {
-    const account = isUuid(id) ? (deps.peekAccount(id) ?? (await deps.findAccount(id))) : null;
+    const accountId = id as ChannelAccountId;
+    const account = isUuid(id) ? (deps.peekAccount(accountId) ?? (await deps.findAccount(accountId))) : null;
     const connector = deps.connectorFor(channel);
     if (account === null || account.channel !== channel || connector === undefined) throw notFound("channel account");
     return { account, connector };

@@ -1,10 +1,10 @@
 import type { ReadRange } from "../conversations/conversations.ts";
-import type { ConversationId } from "../lib/ids.ts";
+import type { ChannelAccountId, ConversationId } from "../lib/ids.ts";
 import { all, type Db, run } from "../lib/query.ts";
 
 /** The last message of a person that was read here, to be reported to the platform. */
 export interface ReadMark {
-  channelAccountId: string;
+  channelAccountId: ChannelAccountId;
   identifier: string;
   workspaceId: string;
   channel: string;

@@ -8,7 +8,7 @@ import type { RequestDb } from "../database-roles.ts";
 import { codeOf } from "../deliveries/judge.ts";
 import { markRead } from "../deliveries/mark-read.ts";
 import { type RefuseDeps, refuseAccount } from "../deliveries/refuse-account.ts";
-import type { ConversationId } from "../lib/ids.ts";
+import type { ChannelAccountId, ConversationId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
 import { insertReadMarks, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";
 import { findTyping, type TypingTarget } from "./typing-targets.ts";
@@ -23,7 +23,7 @@ interface SignalDeps extends RefuseDeps {
 interface NotShown {
   participant_id: string | null;
   channel: string;
-  channel_account_id: string;
+  channel_account_id: ChannelAccountId;
   code: string;
   is_retried: boolean;
 }
@@ -132,7 +132,7 @@ export class Signals {
 
   /** Makes one call over an active account; null when the channel has no such call. */
   async #call(
-    channelAccountId: string,
+    channelAccountId: ChannelAccountId,
     method: "markRead" | "showTyping",
     to: PersonSignal,
   ): Promise<{ code: string | null; isRefused?: boolean; account: ConnectedAccount } | null> {

@@ -1,5 +1,5 @@
 import type { Principal } from "../credentials/credentials.ts";
-import type { ConversationId } from "../lib/ids.ts";
+import type { ChannelAccountId, ConversationId } from "../lib/ids.ts";
 import { all, type Db } from "../lib/query.ts";
 import { loadAccounts, loadRecipients } from "../router/load-routing.ts";
 import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";
@@ -7,7 +7,7 @@ import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";
 export interface TypingTarget {
   recipientId: string;
   channel: string;
-  channelAccountId: string;
+  channelAccountId: ChannelAccountId;
   identifier: string;
   messageId: string | null;
 }
@@ -39,6 +39,12 @@ export async function findTyping(
   return planned.map(({ recipientId, channel, identifier, channelAccountId }) => {
     const isTarget = (row: (typeof known)[number]) =>
       row.channel === channel && row.identifier === identifier && row.account === channelAccountId;
-    return { recipientId, channel, identifier, channelAccountId, messageId: known.find(isTarget)?.message ?? null };
+    return {
+      recipientId,
+      channel,
+      identifier,
+      channelAccountId: channelAccountId as ChannelAccountId,
+      messageId: known.find(isTarget)?.message ?? null,
+    };
   });
 }

@@ -8,6 +8,7 @@ import { noOrigin, type Principal } from "../credentials/credentials.ts";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
 import { openHttpClient } from "../lib/http.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import { openSecretBox } from "../lib/secret-box.ts";
 import { channelAccountRoutes } from "../rest/channel-accounts.ts";
 import { openRestHub } from "./rest-hub.ts";
@@ -52,7 +53,7 @@ export async function startChannelAccountsHub() {
   const deps = { accounts, io, publicUrl: "", healthOf: () => health as never };
   const { url, call } = await hub.open({ authenticate: principalOf }, (app) => {
     app.get("/webhooks/:channel/:id", { config: { access: "public" } }, async (request, reply) => {
-      const { channel, id } = request.params as { channel: string; id: string };
+      const { channel, id } = request.params as { channel: string; id: ChannelAccountId };
       const account = await accounts.get(id);
       const query = request.query as Record<string, string>;
       return reply.send(connectorFor(channel)?.handshake?.(query, account?.credentials));

@@ -11,7 +11,7 @@ import type { OutgoingRecord } from "../deliveries/outgoing.ts";
 import { openEventNotifier } from "../events/events.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
-import { type ConversationId, newId } from "../lib/ids.ts";
+import { type ChannelAccountId, type ConversationId, newId } from "../lib/ids.ts";
 import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { openTroubles } from "../lib/troubles.ts";
@@ -127,7 +127,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
   stack.defer(() => routing.close());
   const workspaceId = newId(Date.now());
   const account = {
-    channelAccountId: newId(Date.now()),
+    channelAccountId: newId<ChannelAccountId>(Date.now()),
     channel: testChannel,
     name: "test",
     credentials: {},

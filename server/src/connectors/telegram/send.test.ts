@@ -3,6 +3,7 @@ import { test } from "node:test";
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
 import { systemClock } from "../../lib/clock.ts";
 import type { HttpCall } from "../../lib/http.ts";
+import { type ChannelAccountId, newId } from "../../lib/ids.ts";
 import type { OutboundPart, SendOutcome } from "../connector.ts";
 import { send } from "./send.ts";
 
@@ -32,7 +33,7 @@ async function sendWith(answers: Answer[], payload: MessagePayload = text, rest:
     return { status, headers: headers ?? {}, body: JSON.stringify(answer) };
   };
   const account = {
-    channelAccountId: "a",
+    channelAccountId: newId<ChannelAccountId>(0),
     channel: "telegram",
     name: "test",
     credentials: { bot_token: "700000001:token", secret_token: "secret-token" },

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { before, beforeEach } from "node:test";
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
 import type { ConnectorIo, OutboundPart, SendOutcome } from "../../connectors/connector.ts";
+import { type ChannelAccountId, newId } from "../../lib/ids.ts";
 import { closeAfterTests } from "../close-after-tests.ts";
 import { startTestPlatform, type TestPlatform } from "./connector-platform.ts";
 import type { ConnectorSubject } from "./connector-suite.ts";
@@ -24,7 +25,13 @@ export function openSteps<C>(subject: ConnectorSubject<C>) {
   beforeEach(() => platform.repair());
 
   function account(settings = platform.settings, credentials = subject.credentials) {
-    return { channelAccountId: randomUUID(), channel: connector.channel, name: "test", credentials, settings };
+    return {
+      channelAccountId: newId<ChannelAccountId>(0),
+      channel: connector.channel,
+      name: "test",
+      credentials,
+      settings,
+    };
   }
 
   function part(payload: MessagePayload, rest: Partial<OutboundPart> = {}): OutboundPart {
