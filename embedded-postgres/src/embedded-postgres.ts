@@ -27,7 +27,7 @@ type EmbeddedPostgresOptions = {
   signal?: AbortSignal;
 };
 
-export type EmbeddedPostgres = {
+type EmbeddedPostgres = {
   url: string;
   adopted: boolean;
   /** Ends every connection and the server, within 10 s. Safe to call twice. */

@@ -33,7 +33,7 @@ export function temporaryFolder(copyOf?: string): {
   };
 }
 
-export type Answer = { url: string; adopted: boolean; uid: number; name?: string; message?: string };
+type Answer = { url: string; adopted: boolean; uid: number; name?: string; message?: string };
 
 /** A process that holds a data directory. `answer` is what it printed when it was ready, or why it ended. */
 export function startHolderProcess(dataDir: string, options: SpawnOptions & { node?: string; program?: string } = {}) {
