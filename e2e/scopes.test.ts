@@ -105,7 +105,7 @@ async function admits(operation: string, key: string): Promise<boolean> {
   const answer = await fetch(hub.url + filled, { method, headers: { authorization: `Bearer ${key}` } });
   const said = await answer.text();
   assert.ok(![401, 429, 500].includes(answer.status), `${operation}: ${answer.status} ${said}`);
-  return !(answer.status === 403 && /lacks the scope|needs the role|An API key cannot do this/.test(said));
+  return !(answer.status === 403 && /lacks the scope|requires the role|An API key cannot do this/.test(said));
 }
 
 describe("a key with users:write alone", () => {

@@ -38,7 +38,8 @@ export async function changeConversation(
   return transaction(db, async (tx) => {
     const { type } = await findConversation(tx, principal, conversationId);
     if (inbound !== undefined) {
-      if (!reachesContacts(principal)) throw forbidden("Changing inbound needs the role agent.", { field: "inbound" });
+      if (!reachesContacts(principal))
+        throw forbidden("Changing inbound requires the role `agent`.", { field: "inbound" });
       requireInbound(type);
       await mergeSettings(tx, conversationId, { inbound });
     }

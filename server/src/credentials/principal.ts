@@ -70,7 +70,8 @@ export function seesAddressesOf(viewer: Viewer, participantId: string): boolean 
 }
 
 export function requireRole(principal: Principal, least: Role): void {
-  if (!hasRole(principal, least)) throw forbidden(`This needs the role ${least}; yours is ${principal.role}.`);
+  if (!hasRole(principal, least))
+    throw forbidden(`This requires the role \`${least}\`; yours is \`${principal.role}\`.`);
 }
 
 /** The hub itself has no scopes, and may do everything. */

@@ -43,7 +43,7 @@ export function requireMayRead(by: Scoped, events: readonly string[]): void {
     throw forbidden(
       scope === "*"
         ? `An API key with limited scopes cannot subscribe to the events "${event}". Name events that it may read.`
-        : `This API key may not read ${event}: that needs the scope ${scope}.`,
+        : `This API key may not read ${event}: that requires the scope \`${scope}\`.`,
     );
   }
 }

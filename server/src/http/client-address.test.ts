@@ -9,11 +9,11 @@ import { originOf } from "./server.ts";
 const request = (remoteAddress: string, forwarded?: string) =>
   ({ socket: { remoteAddress }, headers: { "x-forwarded-for": forwarded } }) as unknown as IncomingMessage;
 
-test("without trusted proxies the address is that of the connection", () => {
+test("without trusted proxies the IP address is that of the connection", () => {
   assert.equal(openClientAddress(null)(request("10.0.0.1", "1.2.3.4")), "10.0.0.1");
 });
 
-test("trusted hops are skipped, and an address that the client invented is ignored", () => {
+test("trusted hops are skipped, and an IP address that the client invented is ignored", () => {
   const forwarded = "6.6.6.6, 1.2.3.4, 10.0.0.2";
   for (const proxies of [2, ["10.0.0.0/8"]]) {
     assert.equal(openClientAddress(proxies)(request("::ffff:10.0.0.1", forwarded)), "1.2.3.4", String(proxies));
@@ -22,7 +22,7 @@ test("trusted hops are skipped, and an address that the client invented is ignor
   assert.equal(openClientAddress(["10.0.0.0/8"])(request("7.7.7.7", forwarded)), "7.7.7.7");
 });
 
-test("a hop without an address is skipped, and a port behind an address is removed", () => {
+test("a hop without an IP address is skipped, and a port behind an IP address is removed", () => {
   const cases: [forwarded: string, proxies: number | string[], address: string][] = [
     ["1.2.3.4, unknown, 10.0.0.2", ["10.0.0.0/8"], "10.0.0.2"],
     ["unknown, 10.0.0.2", 3, "10.0.0.2"],
@@ -36,8 +36,8 @@ test("a hop without an address is skipped, and a port behind an address is remov
   }
 });
 
-// A closed socket has no address: the audit log would lack it, and limits by address could not count it.
-test("the address of a client that has disconnected is still known", async () => {
+// A closed socket has no IP address: the audit log would lack it, and limits by IP address could not count it.
+test("the IP address of a client that has disconnected is still known", async () => {
   const asked = Promise.withResolvers<void>();
   const origin = Promise.withResolvers<string | null>();
   await using door = await openDoor({}, (app) => {

@@ -7,8 +7,8 @@ import type { FastifyRequest } from "fastify";
 export type TrustedProxies = number | readonly string[] | null;
 
 /**
- * Whether the address at a hop, counted from the hub, is a trusted proxy. A number trusts every client that connects, so
- * the hub must then be reachable only through that many proxies.
+ * Whether the IP address at a hop, counted from the hub, is a trusted proxy. A number trusts every client that connects,
+ * so the hub must then be reachable only through that many proxies.
  */
 export function openTrust(proxies: TrustedProxies): (address: string, hop: number) => boolean {
   if (typeof proxies === "number") return (_address, hop) => hop < proxies;
@@ -22,14 +22,14 @@ export function openClientAddress(proxies: TrustedProxies): (request: IncomingMe
 }
 
 /**
- * The address of the client: the farthest one that trusted proxies name. A hop that names no address, such as `unknown`
+ * The IP address of the client: the farthest one that trusted proxies name. A hop that names none, such as `unknown`
  * (RFC 7239, section 6.2), counts as the client itself.
  */
 export function clientAddress({ ip, ips }: Pick<FastifyRequest, "ip" | "ips">): string {
   return farthestAddress(ips ?? [ip]);
 }
 
-/** The hops begin with the address of the connection, which is unknown when the client has already disconnected. */
+/** The hops begin with the IP address of the connection, which is unknown when the client has already disconnected. */
 function farthestAddress(hops: readonly (string | undefined)[]): string {
   return hops.map((hop) => withoutPort(hop ?? "")).findLast((hop) => isIP(hop) !== 0) ?? "";
 }

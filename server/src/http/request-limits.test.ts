@@ -106,7 +106,7 @@ test("a route may count its reads by IP address", async () => {
   }
 });
 
-// Otherwise a client that invents the header has any number of addresses.
+// Otherwise a client that invents the header has any number of IP addresses.
 test("x-forwarded-for counts only from a trusted proxy", async (t) => {
   for (let i = 0; i < 3; i += 1) await door.call("POST", "/auth/token", { forwardedFor: `203.0.113.${i}` });
   assert.equal((await door.call("POST", "/auth/token", { forwardedFor: "203.0.113.9" })).status, 429);

@@ -31,8 +31,8 @@ interface Counted {
 }
 
 /**
- * Counts requests that change something, by caller or else by IP address, and refuses those beyond the limit with 429. A
- * batch is one request. Call it after the hooks that authenticate and before the routes are added.
+ * Counts requests that change something, by caller or else by IP address, and refuses those beyond the limit with 429.
+ * A batch is one request. Call it after the hooks that authenticate and before the routes are added.
  */
 export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLimitDeps): void {
   function countedAs(request: FastifyRequest): Counted[] {

@@ -33,7 +33,7 @@ test("a source that asks many times delays another by one turn", async () => {
   assert.equal(served.length, 12);
 });
 
-// Neither one address with ever new accounts nor a crowd of addresses may starve a request that waits.
+// Neither one IP address with ever new accounts nor a crowd of IP addresses may starve a request that waits.
 for (const [what, sourceOf] of [
   ["addresses", (n: number) => from(`new ${n}`, `new ${n}`)],
   ["accounts of one address", (n: number) => from("a", `new ${n}`)],
@@ -50,7 +50,7 @@ for (const [what, sourceOf] of [
   });
 }
 
-test("an account, an address and the whole line have a limit", async () => {
+test("an account, an IP address and the whole line have a limit", async () => {
   const { enter, line, refused } = open({ total: 6, perAddress: 4, perAccount: 2 });
   for (let n = 0; n < 3; n += 1) enter(`ana ${n}`, from("a", "ana"));
   assert.equal(line.size, 2);
@@ -72,7 +72,7 @@ test("in a full line the newest request of the largest source gives its place to
   assert.equal(served.length, 6);
 });
 
-test("in a full share of an account or address, too, the newest of the largest source gives up its place", async () => {
+test("in a full share of an account or IP address, too, the newest of the largest source gives up its place", async () => {
   for (const [limits, smaller] of [
     [{ total: 9, perAddress: 9, perAccount: 2 }, from("b", "loud")],
     [{ total: 9, perAddress: 2, perAccount: 9 }, from("a", "quiet")],
@@ -94,7 +94,7 @@ test("in a full line of equal sources no request loses its place", async () => {
   assert.deepEqual([refused, served], [["third"], ["first", "second"]]);
 });
 
-test("a full queue refuses the address that fills it, and no other", () => {
+test("a full queue refuses the IP address that fills it, and no other", () => {
   const { enter, line } = open({ total: 3, perAddress: 3, perAccount: 3 });
   for (let n = 0; n < 3; n += 1) enter(`loud ${n}`, from("a", "loud"));
   assert.equal(line.hasRoom("a"), false);

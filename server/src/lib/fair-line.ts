@@ -1,11 +1,11 @@
 /**
  * A bounded queue with two levels of round robin (stochastic fair queueing without the hashing, McKenney 1990):
- * addresses take turns, and so do the accounts of an address, so that a source with a hundred requests delays each
- * other by one turn a round. Each account, each address and the whole queue have a limit. In a full queue the newest
- * request of the largest source gives way to a smaller source (McKenney's buffer stealing).
+ * IP addresses take turns, and so do the accounts of an IP address, so that a source with a hundred requests delays
+ * each other by one turn a round. Each account, each IP address and the whole queue have a limit. In a full queue the
+ * newest request of the largest source gives way to a smaller source (McKenney's buffer stealing).
  */
 export interface Source {
-  /** The client's address in the form of `addressKey`. */
+  /** The client's IP address in the form of `addressKey`. */
   address: string;
   account: string;
 }

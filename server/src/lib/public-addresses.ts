@@ -1,6 +1,6 @@
 import { BlockList, isIP } from "node:net";
 
-/** Also for IPv4 inside IPv6, and for what is not an address. Source: the IANA special-purpose address registries. */
+/** Also for IPv4 inside IPv6, and for what is not an IP address. Source: the IANA special-purpose address registries. */
 export function isPrivateAddress(address: string): boolean {
   switch (isIP(address)) {
     case 4:

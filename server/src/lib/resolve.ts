@@ -25,7 +25,7 @@ function addressesOf(settled: PromiseSettledResult<string[]>, family: 4 | 6): Lo
   return settled.status === "fulfilled" ? settled.value.map((address) => ({ address, family })) : [];
 }
 
-/** Sockets connect to the address that was checked. A name with any private IP address fails with `EPRIVATE`. */
+/** Sockets connect to the IP address that was checked. A name with any private IP address fails with `EPRIVATE`. */
 export function publicLookup(resolve: Resolve): LookupFunction {
   return (hostname, options, callback) => {
     resolve(hostname).then(

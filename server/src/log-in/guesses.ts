@@ -1,12 +1,12 @@
 /**
  * Decides when a guess at a password may be made, with token buckets. Each is stored as the time at which it is full
- * again (generic cell rate algorithm). A pair of account and address that has logged in before is trusted, like a
+ * again (generic cell rate algorithm). A pair of account and IP address that has logged in before is trusted, like a
  * device cookie in "Slow Down Online Guessing Attacks with Device Cookies" (OWASP): it has its own bucket, and failures
- * of others do not count against it. All other pairs share the buckets of the account and of the address.
+ * of others do not count against it. All other pairs share the buckets of the account and of the IP address.
  *
  * A guess without a token gets a turn, which reserves the next token. Each pair has at most one turn, so waiting
- * clients are served in order, and polling gains nothing. An address that has tried the account only once or twice uses
- * another bucket than addresses that repeat, so it does not wait behind them (new flows go first in FQ-CoDel, RFC
+ * clients are served in order, and polling gains nothing. An IP address that has tried the account only once or twice
+ * uses another bucket than those that repeat, so it does not wait behind them (new flows go first in FQ-CoDel, RFC
  * 8290).
  */
 interface Bucket {
@@ -17,17 +17,17 @@ interface Bucket {
 const minuteMs = 60_000;
 
 export const buckets = {
-  /** For an account at an address where it has logged in, and for a session that confirms its password or code. */
+  /** For an account at an IP address where it has logged in, and for a session that confirms its password or code. */
   trusted: { burst: 10, everyMs: minuteMs },
-  /** For an account, over all addresses that have each tried it fewer than `newTries` times within a day. */
+  /** For an account, over all IP addresses that have each tried it fewer than `newTries` times within a day. */
   fresh: { burst: 30, everyMs: minuteMs },
-  /** For an account, over all other addresses. */
+  /** For an account, over all other IP addresses. */
   repeated: { burst: 5, everyMs: 2 * minuteMs },
-  /** For an address, over all accounts that have not logged in from there. */
+  /** For an IP address, over all accounts that have not logged in from there. */
   address: { burst: 50, everyMs: 10_000 },
 } as const satisfies Record<string, Bucket>;
 
-/** Tries after which an address counts as one that repeats. */
+/** Tries after which an IP address counts as one that repeats. */
 export const newTries = 2;
 export const rememberTriesMs = 86_400_000;
 /** A later turn is not reserved: the client is refused without one. */
@@ -35,7 +35,7 @@ export const longestTurnMs = 30 * minuteMs;
 const turnLastsMs = 15 * minuteMs;
 const trustedForMs = 90 * 86_400_000;
 
-/** The stored state of a bucket, or of a pair of account and address; 0 where there is none. */
+/** The stored state of a bucket, or of a pair of account and IP address; 0 where there is none. */
 export interface GuessRow {
   /** When the bucket is full again; for a pair, its trusted bucket. */
   fullAtMs: number;

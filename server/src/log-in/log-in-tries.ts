@@ -27,13 +27,13 @@ export interface LogInTries {
   admit(guesser: Guesser): Promise<{ isTrusted: boolean }>;
   /** At the head of the queue: pays for the guess. Throws as `admit`. */
   take(guesser: Guesser): Promise<Guess>;
-  /** After a login: from now on only failures from this address slow down the account there. */
+  /** After a login: from now on only failures from this IP address slow down the account there. */
   succeeded(guess: Guess): Promise<void>;
   refund(guess: Guess): Promise<void>;
 }
 
 type Guesser =
-  /** A client that is not logged in. All clients without an address count as one address. */
+  /** A client that is not logged in. All clients without an IP address count as one IP address. */
   { username: string; ip: string | null } | { userId: string };
 
 interface Guess {
@@ -127,7 +127,7 @@ export function deleteOldTries({ identityDb }: { identityDb: IdentityDb }, most 
 
 type Subjects = { pair: Buffer } & { [Name in Shared]?: Buffer };
 
-/** Hashed, because a password may have been typed into the field of the username, and an address is personal data. */
+/** Hashed, because people type passwords into the field of the username, and an IP address is personal data. */
 function subjectsOf(guesser: Guesser): Subjects {
   if ("userId" in guesser) return { pair: hash("session", guesser.userId) };
   const name = guesser.username.toLowerCase();

@@ -30,7 +30,7 @@ export async function logIn(
   hasher.requireRoom(source.address);
   const { isTrusted } = await tries.admit(guesser);
   const user = isUsername(username) ? await findByUsername(db, username) : null;
-  // A trusted address has its own share of the queue, which other addresses that try the account cannot fill.
+  // A trusted IP address has its own share of the queue, which other IP addresses that try the account cannot fill.
   const account = isTrusted ? `${source.account} at ${source.address}` : source.account;
   const { guess, error, isPassword } = await hasher.inTurn({ ...source, account }, async (verify) => {
     const guess = await tries.take(guesser);

@@ -13,7 +13,7 @@ export interface PasswordHasher extends PasswordHashing {
   verify: VerifyPassword;
   /** Waits for the source's turn and then runs `work`, which may check one password with the given function. */
   inTurn<T>(source: Source, work: (verify: VerifyPassword) => Promise<T>): Promise<T>;
-  /** Throws OVERLOADED when the queue is full for this address. Call it before any other work. */
+  /** Throws OVERLOADED when the queue is full for this IP address. Call it before any other work. */
   requireRoom(address: string): void;
 }
 

@@ -132,7 +132,9 @@ export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, princip
     throw invalid("Give either channels or fallback: its order says which channels are tried.", { field: "fallback" });
   }
   if (body.via !== undefined && !reachesContacts(principal)) {
-    throw forbidden("Choosing the channel account with via needs the role agent. Leave via out.", { field: "via" });
+    throw forbidden("Choosing the channel account with via requires the role `agent`. Leave via out.", {
+      field: "via",
+    });
   }
   // No file can be uploaded yet.
   if (payload.type === "file") throw notFound("file");

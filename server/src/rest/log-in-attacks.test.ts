@@ -1,4 +1,4 @@
-/** Attacks on login must not affect other users. Each client has its own address, named by a proxy. */
+/** Attacks on login must not affect other users. Each client has its own IP address, named by a proxy. */
 import assert from "node:assert/strict";
 import { before, beforeEach, test } from "node:test";
 import { buckets, longestTurnMs } from "../log-in/guesses.ts";
@@ -35,7 +35,7 @@ async function poll(addresses = pollers): Promise<number[]> {
   return statuses;
 }
 
-test("eight polling clients do not lock the user out of a new address", async () => {
+test("eight polling clients do not lock the user out of a new IP address", async () => {
   for (let round = 0; round < 6; round += 1) await poll();
   assert.deepEqual(
     await poll(),
@@ -44,7 +44,7 @@ test("eight polling clients do not lock the user out of a new address", async ()
   assert.equal((await right(home)).status, 200);
 });
 
-test("when even new addresses must wait, the user gets a turn that no poller can take", async () => {
+test("when even new IP addresses must wait, the user gets a turn that no poller can take", async () => {
   const crowd = Array.from({ length: buckets.fresh.burst }, (_, n) => `192.0.2.${n + 1}`);
   assert.ok((await poll(crowd)).every((status) => status === 401));
   const seconds = secondsOf(await right(home));
@@ -59,7 +59,7 @@ test("when even new addresses must wait, the user gets a turn that no poller can
   assert.equal((await right(home, hub.sibling)).status, 200);
 });
 
-test("a user who has failed at this address waits one turn for each poller", async () => {
+test("a user who has failed at this IP address waits one turn for each poller", async () => {
   for (let n = 0; n < 7; n += 1) await wrong(home);
   for (let round = 0; round < 6; round += 1) await poll();
   const seconds = secondsOf(await right(home));
@@ -76,8 +76,8 @@ test("an unused turn expires, and the client gets another", async () => {
   assert.equal((await wrong(home)).status, 401);
 });
 
-// Otherwise each further address delays all later ones by another minute.
-test("the wait of a new address is bounded, however many others wait", async () => {
+// Otherwise each further IP address delays all later ones by another minute.
+test("the wait of a new IP address is bounded, however many others wait", async () => {
   const most = longestTurnMs / buckets.fresh.everyMs;
   const crowd = Array.from({ length: buckets.fresh.burst + most + 8 }, (_, n) => `192.0.2.${n + 1}`);
   const statuses = await poll(crowd);
@@ -86,21 +86,21 @@ test("the wait of a new address is bounded, however many others wait", async () 
   assert.ok(seconds <= (longestTurnMs + buckets.fresh.everyMs) / 1000, `${seconds} s`);
 });
 
-test("failures of others do not slow down an address from which the user has logged in", async () => {
+test("failures of others do not slow down an IP address from which the user has logged in", async () => {
   assert.equal((await right(home)).status, 200);
   for (let round = 0; round < 6; round += 1) await poll();
   for (let n = 0; n < 5; n += 1) assert.equal((await right(home, n % 2 ? hub.sibling : hub.call)).status, 200);
-  // Its own failures count, and only for this address.
+  // Its own failures count, and only for this IP address.
   for (let n = 0; n < buckets.trusted.burst; n += 1) assert.equal((await wrong(home)).status, 401);
   assert.equal((await right(home)).status, 429);
   assert.equal((await right("198.51.100.8")).status, 200);
 });
 
-test("invented names from one address do not lock out a user who has logged in from there", async () => {
+test("invented names from one IP address do not lock out a user who has logged in from there", async () => {
   assert.equal((await right(home)).status, 200);
   await useUp(() => home);
   assert.equal((await right(home)).status, 200);
-  // Other accounts wait at this address; at other addresses the account does not wait.
+  // Other accounts wait at this IP address; at other IP addresses the account does not wait.
   const ana = { username: "ana", password: "a long enough one" };
   const fromThere = await hub.call("POST /auth/token", { from: home, body: ana });
   assert.equal(fromThere.status, 429);
@@ -108,7 +108,7 @@ test("invented names from one address do not lock out a user who has logged in f
   assert.equal((await hub.call("POST /auth/token", { from: "198.51.100.9", body: ana })).status, 200);
 });
 
-test("IPv6 addresses of one /64 count as one address, and so do all spellings of an IPv4 address", async () => {
+test("IPv6 addresses of one /64 count as one IP address, and so do all spellings of an IPv4 address", async () => {
   await useUp((n) => `2001:db8:0:1::${n.toString(16)}`);
   assert.equal((await wrong("2001:db8:0:1:ffff::1", "one-more")).status, 429);
   assert.equal((await wrong("2001:db8:0:2::1", "one-more")).status, 401);
@@ -132,7 +132,7 @@ test("a flood of correct logins of one account does not delay others", async () 
   const done: string[] = [];
   const ana = () =>
     hub.call("POST /auth/token", { from: home, body: { username: "ana", password: "a long enough one" } });
-  // The address is trusted with both accounts, so that only the accounts differ.
+  // The IP address is trusted with both accounts, so that only the accounts differ.
   await right(home);
   await ana();
   const flood = Array.from({ length: 60 }, async () => {
@@ -149,7 +149,7 @@ test("a flood of correct logins of one account does not delay others", async () 
   assert.ok(all <= passwordLine.perAccount + 6, `${all} of the flood were served`);
 });
 
-test("a crowd of addresses that tries an account does not push a trusted address out of the queue", async () => {
+test("a crowd of IP addresses that tries an account does not push a trusted IP address out of the queue", async () => {
   assert.equal((await right(home)).status, 200);
   const crowd = Array.from({ length: buckets.fresh.burst }, (_, n) => `192.0.2.${n + 1}`);
   const owner: Promise<{ status: number }>[] = [];

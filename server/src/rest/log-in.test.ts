@@ -22,14 +22,14 @@ function seen({ status, headers, body }: Answer) {
   return { status, retryAfter: headers.get("retry-after"), error: { ...body.error, request_id: "" } };
 }
 
-/** Guesses that a new address has: `newTries` as a new one, and the burst of addresses that repeat. */
+/** Guesses that a new IP address has: `newTries` as a new one, and the burst of IP addresses that repeat. */
 const freeGuesses = newTries + buckets.repeated.burst;
 
 async function failUntilRefused(username: string, at = hub.call): Promise<void> {
   for (let n = 0; n < freeGuesses; n += 1) assert.equal((await tryAs(username, "wrong", at)).status, 401);
 }
 
-test("after seven failures an address waits two minutes before each further guess at the account", async () => {
+test("after seven failures an IP address waits two minutes before each further guess at the account", async () => {
   await failUntilRefused("admin");
   for (let n = 0; n < 3; n += 1) {
     const refused = await tryAs("admin");
@@ -116,7 +116,7 @@ function counted(work: ReturnType<typeof noWork>, hasher = openPasswordHasher({ 
   };
 }
 
-test("before its turn even the right password is refused; at its turn it logs in and the address is trusted", async () => {
+test("before its turn even the right password is refused; at its turn it logs in and the IP address is trusted", async () => {
   await failUntilRefused("admin");
   const seconds = Number((await tryAs("admin", adminPassword)).headers.get("retry-after"));
   assert.ok(seconds > 0);
@@ -149,7 +149,7 @@ test("of a hundred guesses at once, over several processes, only the burst is ch
   assert.ok(answers.every(({ status }) => [401, 429, 503].includes(status)));
 });
 
-test("the table contains neither usernames nor addresses, and expired rows are deleted", async () => {
+test("the table contains neither usernames nor IP addresses, and expired rows are deleted", async () => {
   await tryAs("secret-typed-in-the-wrong-field");
   // As bytes they would appear in hexadecimal digits.
   const { rows } = await hub.db.query("SELECT t::text, encode(subject_hash, 'escape') FROM log_in_tries t");
@@ -161,7 +161,7 @@ test("the table contains neither usernames nor addresses, and expired rows are d
   assert.equal(await deleteOldTries({ identityDb: hub.db }), 3);
 });
 
-test("the table has a bound that does not delete trusted addresses", async () => {
+test("the table has a bound that does not delete trusted IP addresses", async () => {
   await tryAs("admin", adminPassword);
   for (let n = 0; n < 6; n += 1) await tryAs(`guess${n}`);
   await deleteOldTries({ identityDb: hub.db }, 3);

@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { isIP } from "node:net";
 
 /**
- * What a name leads to: addresses, or another name (`CNAME localhost`) with the addresses behind it. `nth` counts the
- * questions about this name and this kind of address from 1.
+ * What a name leads to: IP addresses, or another name (`CNAME localhost`) with theirs behind it. `nth` counts the
+ * questions about this name and this kind of IP address from 1.
  */
 type Zone = Record<string, (nth: number) => string[]>;
 
@@ -49,7 +49,7 @@ function readQuestion(query: Buffer): { name: string; type: number; end: number 
   return { name: labels.join(".").toLowerCase(), type: query.readUInt16BE(at + 1), end: at + 5 };
 }
 
-/** Nothing for an address of the other kind. */
+/** Nothing for an IP address of the other kind. */
 function record(target: string, type: number): Buffer[] {
   if (target.startsWith("CNAME ")) return [encode(kinds.CNAME, encodeName(target.slice(6)))];
   if (isIP(target) === 4 && type === kinds.A) return [encode(type, Buffer.from(target.split(".").map(Number)))];
