@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -84,10 +84,9 @@ const notRun: Record<string, Record<string, string>> = {
   },
   "docs/guides/generate-a-client.md": {
     "python3 -m venv": otherRegistries,
-    "HUB=$HUB KEY=$KEY venv/bin/python send.py": otherRegistries,
+    "HUB=$HUB KEY=$KEY python send.py": otherRegistries,
     "mkdir -p send/chat4all": otherRegistries,
     "(cd send && go mod init": otherRegistries,
-    "venv/bin/pip install openapi-generator-cli": otherRegistries,
     "HUB=$HUB KEY=$KEY java": otherRegistries,
   },
   "docs/guides/rotate-secrets.md": { "npm start -- secrets": "the hub is stopped meanwhile: secrets.test.ts" },
@@ -102,6 +101,9 @@ const open: Record<string, OpenCommand> = {
   "curl -sN $HUB/v1/events": { ready: "^: here", shows: "^id: 6" },
   "WEBHOOK_SECRET=$SECRET node receiver.mjs": { ready: "Listening", shows: "bom dia" },
 };
+
+const contractPackage = JSON.parse(readFileSync(join(root, "contract/package.json"), "utf8"));
+const typesGenerator: string = contractPackage.devDependencies["openapi-typescript"];
 
 const { test } = testsThatNeed("curl");
 
@@ -141,13 +143,14 @@ describe("as printed", { concurrency: false }, () => {
     settledUrl = `http://127.0.0.1:${(settled.address() as { port: number }).port}`;
   });
 
-  /** Replaces what you replace: the URL of the hub and the password. */
+  /** Replaces what you replace, the URL of the hub and the password, and a download by what is installed. */
   function here(text: string): string {
     return text
       .replaceAll("http://127.0.0.1:8080", hub.url)
       .replaceAll("http://127.0.0.1:8090", hub.simulator.url)
       .replaceAll("http://127.0.0.1:3000", `http://127.0.0.1:${receiverPort}`)
-      .replaceAll("the password that was printed", adminPassword);
+      .replaceAll("the password that was printed", adminPassword)
+      .replaceAll(`npx openapi-typescript@${typesGenerator}`, "contract/node_modules/.bin/openapi-typescript");
   }
 
   function isExcused(page: string, name: string): boolean {
