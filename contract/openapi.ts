@@ -2308,7 +2308,7 @@ export interface components {
             /** @description What the platform responded. */
             detail: string;
             /** @description Whether the webhook is set at the platform. */
-            webhook: components["schemas"]["PlatformAnswer"];
+            webhook: components["schemas"]["PlatformResponse"];
         };
         ChannelCapabilities: {
             channel: string;
@@ -2368,7 +2368,7 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             /** @description Whether the webhook is set at the platform. */
-            webhook: components["schemas"]["PlatformAnswer"];
+            webhook: components["schemas"]["PlatformResponse"];
         };
         /**
          * @example {
@@ -3624,7 +3624,7 @@ export interface components {
          *       "detail": "The platform accepts the credentials."
          *     }
          */
-        PlatformAnswer: {
+        PlatformResponse: {
             ok: boolean;
             /** @description What the platform responded. */
             detail: string;
@@ -4495,7 +4495,7 @@ export type PasswordChange = components['schemas']['PasswordChange'];
 export type PasswordReset = components['schemas']['PasswordReset'];
 export type Payload = components['schemas']['Payload'];
 export type PayloadPreview = components['schemas']['PayloadPreview'];
-export type PlatformAnswer = components['schemas']['PlatformAnswer'];
+export type PlatformResponse = components['schemas']['PlatformResponse'];
 export type Preflight = components['schemas']['Preflight'];
 export type PreflightRecipient = components['schemas']['PreflightRecipient'];
 export type PublicKey = components['schemas']['PublicKey'];

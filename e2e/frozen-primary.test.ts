@@ -18,10 +18,10 @@ import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
 
-/** From the moment when the address leads to the new primary to the first 202. */
+/** From the moment when the IP address leads to the new primary to the first 202. */
 const withinMs = 10_000;
 
-/** An address that moves from one database server to another; open connections stay where they are. */
+/** An IP address that moves from one database server to another; open connections stay where they are. */
 async function openMovingAddress(first: string) {
   let target = first;
   const open = new Set<Socket>();

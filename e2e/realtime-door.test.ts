@@ -325,7 +325,7 @@ test("sockets and streams of one user and of one IP address are limited, and one
   assert.deepEqual(await refusedAt(from("10.2.2.2"), another), limited);
   // An IP address that the client itself writes into the header is ignored.
   assert.deepEqual(await refusedAt(from("9.9.9.9, 10.2.2.2"), another), limited);
-  // So is the port that some proxies add to the address.
+  // So is the port that some proxies add to the IP address.
   assert.deepEqual(await refusedAt(from("10.2.2.2:4711"), another), limited);
   assert.equal((await stream("10.2.2.2:4711", another)).status, 429);
   await using _elsewhere = await listen({ url: hub.url, token: another, headers: from("10.2.2.3") });

@@ -55,13 +55,13 @@ const ChannelAccountSettings = named(
   { verification_template: { name: "one_time_code", language: "en_US" }, rate_per_second: 80 },
 );
 
-const PlatformAnswer = named(
-  "PlatformAnswer",
+const PlatformResponse = named(
+  "PlatformResponse",
   Type.Object({ ok: Type.Boolean(), detail: Type.String({ description: "What the platform responded." }) }),
   { ok: true, detail: "The platform accepts the credentials." },
 );
 
-const webhook = { ...PlatformAnswer, description: "Whether the webhook is set at the platform." };
+const webhook = { ...PlatformResponse, description: "Whether the webhook is set at the platform." };
 
 const accountFields = {
   channel_account_id: uuid,
@@ -246,7 +246,7 @@ export const channelAccounts = operations("Channel accounts", {
     access: write,
     shows: "all",
     answers: {
-      200: named("ChannelAccountVerification", Type.Object({ ...PlatformAnswer.properties, webhook })),
+      200: named("ChannelAccountVerification", Type.Object({ ...PlatformResponse.properties, webhook })),
     },
   },
   getChannelAccountHealth: {
