@@ -1,18 +1,18 @@
 import type { Role } from "./config/config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
-import { consumerGroup, openDeliverer } from "./deliveries/deliverer.ts";
-import { refuseAccount } from "./deliveries/refuse-account.ts";
+import {
+  type AcceptedRecord,
+  consumerGroup,
+  giveUpRouting,
+  openDeliverer,
+  routeMessages,
+} from "./deliveries/deliveries.ts";
 import { type HttpServerOptions, openHttpServer } from "./http-server.ts";
 import { failWebhook, type InboundRecord, receiveWebhooks } from "./inbound/inbound.ts";
 import { faultCode } from "./lib/faults.ts";
-import type { ChannelAccountId } from "./lib/ids.ts";
 import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
-import { applyToParts } from "./receipts/part-receipts.ts";
-import { applyEarlyReceipts } from "./receipts/receipts.ts";
-import { giveUpRouting } from "./router/give-up-routing.ts";
-import { type AcceptedRecord, routeMessages } from "./router/router.ts";
 import { watchKeys } from "./sealed-columns.ts";
 import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
@@ -89,19 +89,8 @@ export const steps: readonly Step[] = [
       group: consumerGroup,
       writes: [channel],
       start(context) {
-        const {
-          pipelineDb: db,
-          bus,
-          eventNotifier,
-          clock,
-          log,
-          troubles,
-          accounts,
-          connectorIo: io,
-          isOnlyProcess,
-        } = context;
+        const { pipelineDb: db, bus, eventNotifier, log, troubles, accounts, connectorIo: io, isOnlyProcess } = context;
         const { concurrency, retryBaseMs, retryMaxMs, retryTotalMs, unknownGraceMs } = context.config.delivery;
-        const receipts = { db, bus, clock };
         const deliverer = openDeliverer({
           db,
           bus,
@@ -111,10 +100,7 @@ export const steps: readonly Step[] = [
           connector,
           io,
           isOnlyProcess,
-          findAccount: (channelAccountId) => accounts.get(channelAccountId as ChannelAccountId),
-          refuseAccount: (account, refusal) => refuseAccount({ accounts, log, eventNotifier }, account, refusal),
-          applyToParts: (deliveryId) => applyToParts(receipts, deliveryId, []),
-          applyEarly: (parts) => applyEarlyReceipts(receipts, parts),
+          accounts,
           policy: { baseMs: retryBaseMs, maxMs: retryMaxMs, totalMs: retryTotalMs, unknownGraceMs },
           concurrency,
         });

@@ -21,7 +21,7 @@ const suiteLimitMs = patient(300_000);
 const suites = [
   "messages/accept.test.ts",
   "bus/postgres-bus.test.ts",
-  "deliveries/deliverer.test.ts",
+  "deliveries/sending/deliverer.test.ts",
   "dead-letters/dead-letters.test.ts",
   "inbound/receive.test.ts",
   "events/feed.test.ts",

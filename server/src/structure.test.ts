@@ -28,7 +28,7 @@ const records = ["audit"];
 const identity = ["credentials", "users", "log-in"];
 /** Each layer may import those before it; within one, see the rules below. */
 const features = ["events", ...identity, "contacts", "conversations", "messages", "channel-accounts"];
-const pipeline = ["bus", "router", "deliveries", "receipts", "inbound", "dead-letters", "webhook-endpoints", "signals"];
+const pipeline = ["bus", "deliveries", "inbound", "dead-letters", "webhook-endpoints", "signals"];
 /** The HTTP server itself, which the doors share. */
 const server = ["http"];
 const doors = ["rest", "realtime"];
@@ -96,6 +96,7 @@ test("folders that have an entrance are imported through it", () => {
     "events",
     "realtime",
     "inbound",
+    "deliveries",
     "dead-letters",
     "webhook-endpoints",
   ];
@@ -123,6 +124,15 @@ test("no door imports a door, types included", () => {
   const wrong = importsOf(files, (file) => doors.includes(file.folder)).filter(
     ([from, to]) => doors.includes(folderOf(to)) && folderOf(to) !== folderOf(from),
   );
+  assert.deepEqual(shown(wrong), []);
+});
+
+test("in deliveries, only sending imports another part, and only receipts", () => {
+  const parts = ["routing", "sending", "receipts"];
+  const partOf = (path: string) => parts.find((part) => path.startsWith(`deliveries/${part}/`));
+  const wrong = importsOf(program, (file) => partOf(file.path) !== undefined)
+    .filter(([from, to]) => partOf(to) !== undefined && partOf(to) !== partOf(from))
+    .filter(([from, to]) => !(partOf(from) === "sending" && partOf(to) === "receipts"));
   assert.deepEqual(shown(wrong), []);
 });
 
@@ -379,9 +389,6 @@ test("every table is written by its own folder, and by the exceptions listed her
     "inbound addresses": "notes when and where an address last wrote, for many messages in one statement",
     "inbound lanes": "an inbound message says which conversation its address is in",
     "inbound provider_messages": "what people wrote can be quoted and reacted to",
-    "receipts deliveries": "a receipt moves a delivery's status",
-    "receipts provider_messages": "a receipt may be the first to name a part's id",
-    "router deliveries": "routing makes what the deliverer sends",
   };
   const owners: Record<string, string> = {
     addresses: "contacts",
@@ -393,7 +400,7 @@ test("every table is written by its own folder, and by the exceptions listed her
     users: "users",
     invitations: "users",
     password_resets: "log-in",
-    lanes: "router",
+    lanes: "deliveries",
   };
   for (const { folder, text, path } of program) {
     if (folder === "testing") continue;

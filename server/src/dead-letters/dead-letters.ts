@@ -1,7 +1,7 @@
 import { type Actor, recordAuditEvent } from "../audit/audit.ts";
 import type { Bus, NewRecord } from "../bus/bus.ts";
 import type { RequestDb } from "../database-roles.ts";
-import { type LanePlace, publishOutgoing, wakeOutgoing } from "../deliveries/outgoing.ts";
+import { type LanePlace, publishOutgoing, wakeOutgoing } from "../deliveries/deliveries.ts";
 import { notFound, RequestError } from "../errors.ts";
 import {
   countFailedWebhooks,

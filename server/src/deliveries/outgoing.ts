@@ -1,11 +1,12 @@
 import type { Bus } from "../bus/bus.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
 /** A record of a channel's topic: a delivery to send, or to check again. */
 export interface OutgoingRecord {
   deliveryId: string;
-  accountId: string;
+  accountId: ChannelAccountId;
   ordinal: number;
   isChanged?: boolean;
 }
@@ -14,7 +15,7 @@ export interface LanePlace {
   delivery_id: string;
   lane_id: string;
   channel: string;
-  channel_account_id: string;
+  channel_account_id: ChannelAccountId;
   ordinal: number;
 }
 

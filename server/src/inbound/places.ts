@@ -1,10 +1,10 @@
 import type { InboundRoute } from "../../../contract/src/messages.ts";
 import type { Bus } from "../bus/bus.ts";
 import { continuationOf, takesUnquoted } from "../conversations/conversations.ts";
+import { laneOf } from "../deliveries/deliveries.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
-import { laneOf } from "../router/router.ts";
 import type { InboundMessage } from "./inbound-message.ts";
 
 /** The conversation of an inbound message, as far as it is known. */

@@ -1,7 +1,7 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
 import type { BusRecord } from "../bus/bus.ts";
 import type { InboundEvent } from "../connectors/connector.ts";
-import { applyReceipts, type Receipt } from "../receipts/receipts.ts";
+import { applyReceipts, type Receipt } from "../deliveries/deliveries.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import { receiveMessages } from "./receive-messages.ts";
 import { type InboundRecord, type KeptWebhook, loadWebhooks, noteWebhookError } from "./webhooks.ts";

@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import { liveEvents } from "../../../contract/src/events.ts";
 import { type Authenticator, requireScope } from "../credentials/credentials.ts";
 import type { PipelineDb, RequestDb } from "../database-roles.ts";
-import { openTaker } from "../deliveries/mark-taken.ts";
+import { openTaker } from "../deliveries/deliveries.ts";
 import { withoutRealtime } from "../errors.ts";
 import type { EventNotifier, TypingNotifier } from "../events/events.ts";
 import { doorLimits, refuseHeaders, refuseQuery } from "../http/limits.ts";

@@ -1,9 +1,9 @@
 import { maxEntries, messages } from "../../../contract/src/messages.ts";
 import type { Capabilities } from "../connectors/connector.ts";
+import { preflight } from "../deliveries/deliveries.ts";
 import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
 import { checkSend, prepareMessage, readAuditTrail, readMessage, readTrace } from "../messages/messages.ts";
-import { preflight } from "../router/preflight.ts";
 import { type BatchDeps, batchRoutes, showAccepted } from "./batches.ts";
 
 interface MessageRouteDeps extends BatchDeps {

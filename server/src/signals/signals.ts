@@ -5,9 +5,7 @@ import type { Connector, ConnectorIo, PersonSignal } from "../connectors/connect
 import { readConversation, type SaveRead, typeInConversation } from "../conversations/conversations.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
-import { codeOf } from "../deliveries/judge.ts";
-import { markRead } from "../deliveries/mark-read.ts";
-import { type RefuseDeps, refuseAccount } from "../deliveries/refuse-account.ts";
+import { codeOf, markRead, type RefuseDeps, refuseAccount } from "../deliveries/deliveries.ts";
 import type { ChannelAccountId, ConversationId } from "../lib/ids.ts";
 import type { Db } from "../lib/query.ts";
 import { insertReadMarks, type ReadMark, settle, takeDue, takeOfConversation } from "./read-marks.ts";

@@ -1,8 +1,7 @@
 import type { Principal } from "../credentials/credentials.ts";
+import { type CapabilitiesOf, loadAccounts, loadRecipients, planDeliveries } from "../deliveries/deliveries.ts";
 import type { ChannelAccountId, ConversationId } from "../lib/ids.ts";
 import { all, type Db } from "../lib/query.ts";
-import { loadAccounts, loadRecipients } from "../router/load-routing.ts";
-import { type CapabilitiesOf, planDeliveries } from "../router/plan.ts";
 
 export interface TypingTarget {
   recipientId: string;

@@ -5,9 +5,18 @@ import type { ChannelAccountStatus } from "../channel-accounts/channel-accounts.
 import type { Capabilities, Connector, OutboundPart, SendOutcome } from "../connectors/connector.ts";
 import { noOrigin } from "../credentials/credentials.ts";
 import { openDatabases } from "../databases.ts";
-import { type Deliverer, openDeliverer } from "../deliveries/deliverer.ts";
-import type { JudgePolicy } from "../deliveries/judge.ts";
-import type { OutgoingRecord } from "../deliveries/outgoing.ts";
+import {
+  type AcceptedRecord,
+  applyReceipts,
+  type Deliverer,
+  giveUpRouting,
+  type JudgePolicy,
+  laneOf,
+  type OutgoingRecord,
+  openDeliverer,
+  type Receipt,
+  routeMessages,
+} from "../deliveries/deliveries.ts";
 import { openEventNotifier } from "../events/events.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
@@ -16,10 +25,6 @@ import { type Log, openPool, type Pool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { openTroubles } from "../lib/troubles.ts";
 import { Acceptor, prepareMessage } from "../messages/messages.ts";
-import { applyToParts } from "../receipts/part-receipts.ts";
-import { applyEarlyReceipts, applyReceipts, type Receipt } from "../receipts/receipts.ts";
-import { giveUpRouting } from "../router/give-up-routing.ts";
-import { type AcceptedRecord, laneOf, routeMessages } from "../router/router.ts";
 import { topics } from "../topics.ts";
 import { patient } from "./patience.ts";
 import { createTestDatabase } from "./test-database.ts";
@@ -155,12 +160,14 @@ export async function startPipeline(options: PipelineOptions = {}) {
         random: () => 0,
         timeoutMs: options.timeoutMs ?? 200,
       },
-      findAccount: async (id) => (id === account.channelAccountId ? { ...account } : null),
-      async refuseAccount({ version }) {
-        if (version === account.version) account.status = "needs_attention";
+      accounts: {
+        get: async (id) => (id === account.channelAccountId ? { ...account } : null),
+        async needsAttention({ version }) {
+          const isUnchanged = version === account.version && account.status === "active";
+          if (isUnchanged) account.status = "needs_attention";
+          return isUnchanged;
+        },
       },
-      applyEarly: (parts) => applyEarlyReceipts({ db: pool, bus, clock }, parts),
-      applyToParts: (deliveryId) => applyToParts({ db: pool, bus, clock }, deliveryId, []),
       policy: { baseMs: 5, maxMs: 50, totalMs: 60_000, unknownGraceMs: 50, ...options.policy },
       concurrency: options.concurrency ?? 64,
       isOnlyProcess: options.isOnlyProcess ?? true,

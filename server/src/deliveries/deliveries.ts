@@ -1,0 +1,15 @@
+/** The life of a delivery: routed, sent, and what its receipts make of it. */
+export { startFallbacks } from "./fallbacks.ts";
+export { markRead } from "./mark-read.ts";
+export { openTaker } from "./mark-taken.ts";
+export { type LanePlace, type OutgoingRecord, publishOutgoing, wakeOutgoing } from "./outgoing.ts";
+export { applyMissedReceipts, applyReceipts, deleteOldEarlyReceipts, type Receipt } from "./receipts/receipts.ts";
+export { giveUpRouting } from "./routing/give-up-routing.ts";
+export { loadAccounts, loadRecipients } from "./routing/load-routing.ts";
+export { type CapabilitiesOf, planDeliveries } from "./routing/plan.ts";
+export { preflight } from "./routing/preflight.ts";
+export { type AcceptedRecord, laneOf, routeMessages } from "./routing/route-messages.ts";
+export { consumerGroup, type Deliverer, openDeliverer } from "./sending/deliverer.ts";
+export { readHealth } from "./sending/health.ts";
+export { codeOf, type JudgePolicy } from "./sending/judge.ts";
+export { type RefuseDeps, refuseAccount } from "./sending/refuse-account.ts";

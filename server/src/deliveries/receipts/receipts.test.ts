@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { one } from "../../lib/query.ts";
+import { type Pipeline, startPipeline } from "../../testing/test-pipeline.ts";
+import { until } from "../../testing/until.ts";
+import { applyMissedReceipts, type Receipt } from "./receipts.ts";
+
+type Word = Receipt["status"];
+const words: readonly Word[] = ["sent", "delivered", "read", "failed"];
+const order = ["sent", "failed", "delivered", "read"];
+
+/** In any order, and repeated: the furthest word counts, and only delivered and read overrule failed. */
+function furthest(reported: readonly string[]): string {
+  return order[Math.max(0, ...reported.map((word) => order.indexOf(word)))]!;
+}
+
+const rungs = ["accepted", "in_transit", "sent", "delivered", "read"];
+
+test("receipts in any order, late, repeated and in any batches lead to the same status, and never move it back", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const anyWords = fc.array(fc.constantFrom(...words), { minLength: 1, maxLength: 7 });
+  const cut = fc.array(fc.boolean(), { minLength: 7, maxLength: 7 });
+  await fc.assert(
+    fc.asyncProperty(anyWords, cut, async (reported, cuts) => {
+      const { messageId } = await sentBy(line, chat);
+      const { provider_message_ids, delivery_id } = await line.deliveryOf(messageId);
+      const seen: string[] = [];
+      let batch: Receipt[] = [];
+      for (const [index, status] of reported.entries()) {
+        const deliveryId = index % 2 === 0 ? null : delivery_id;
+        batch.push(receiptOf(line, provider_message_ids![0]!, status, { deliveryId }));
+        if (cuts[index] && index < reported.length - 1) continue;
+        await line.receipts(batch);
+        batch = [];
+        seen.push((await line.deliveryOf(messageId)).status);
+      }
+      const delivery = await line.deliveryOf(messageId);
+      assert.equal(delivery.status, furthest(reported), `after ${reported.join(", ")}`);
+      assert.deepEqual(seen.toSorted(byOrder), seen, "it moved back");
+      assert.equal(delivery.is_pending, false);
+      assert.equal(delivery.is_dead_letter, delivery.status === "failed");
+      assert.equal(delivery.error === null, delivery.status !== "failed");
+      const trail = delivery.history.map((entry) => entry.status);
+      assert.equal(trail.at(-1), delivery.status, "the audit trail ends elsewhere");
+      assert.deepEqual([...new Set(trail)], trail, "the history has a change twice");
+      const climbed = trail.filter((status) => status !== "failed").map((status) => rungs.indexOf(status));
+      assert.deepEqual(climbed.toSorted(), climbed, "the audit trail moves back");
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("a text in parts has the lowest status of its parts", async () => {
+  const parts = 3;
+  await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const reported = fc.array(fc.tuple(fc.nat(parts - 1), fc.constantFrom<Word>("sent", "delivered", "read")), {
+    maxLength: 12,
+  });
+  await fc.assert(
+    fc.asyncProperty(reported, async (receipts) => {
+      const { messageId } = await sentBy(line, chat, "abcdefghijkl");
+      const { provider_message_ids: ids } = await line.deliveryOf(messageId);
+      assert.equal(ids!.length, parts);
+      for (const [part, status] of receipts) await line.receipts([receiptOf(line, ids![part]!, status)]);
+      const each = ids!.map((_, part) => furthest(receipts.filter(([of]) => of === part).map(([, status]) => status)));
+      const least = order[Math.min(...each.map((status) => order.indexOf(status)))];
+      assert.equal((await line.deliveryOf(messageId)).status, least);
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test("a text in parts has failed when one part has", async () => {
+  await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await sentBy(line, chat, "abcdefgh");
+  const { provider_message_ids: ids } = await line.deliveryOf(messageId);
+  await line.receipts([receiptOf(line, ids![0]!, "delivered"), receiptOf(line, ids![1]!, "failed")]);
+  const delivery = await line.deliveryOf(messageId);
+  assert.deepEqual(
+    [delivery.status, delivery.is_dead_letter, delivery.error?.code],
+    ["failed", true, "PLATFORM_REFUSED"],
+  );
+});
+
+test("a receipt that overtakes the response to our request is applied after the response", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  line.platform.answer = async () => {
+    await line.receipts([receiptOf(line, "early", "delivered")]);
+    return { kind: "sent", providerMessageId: "early" };
+  };
+  const { messageId } = await sentBy(line, chat);
+  await until("the early receipt is applied", async () => (await line.deliveryOf(messageId)).status === "delivered");
+  assert.equal(await countEarly(line), 0);
+});
+
+test("maintenance applies a receipt that raced with the response", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  line.platform.answer = () => ({ kind: "sent", providerMessageId: "missed" });
+  const { messageId } = await sentBy(line, chat);
+  await line.pool.query(
+    `INSERT INTO early_receipts (channel_account_id, provider_message_id, status, receipt, received_at)
+     VALUES ($1, 'missed', 'read', $2, now())`,
+    [line.accountId, JSON.stringify(receiptOf(line, "missed", "read"))],
+  );
+  await applyMissedReceipts(line.deps);
+  assert.equal((await line.deliveryOf(messageId)).status, "read");
+  assert.equal(await countEarly(line), 0);
+});
+
+test("the receipt of an attempt without a response settles it: nothing is sent again", async () => {
+  await using line = await startPipeline({
+    capabilities: { afterUnknown: "receipt" },
+    policy: { unknownGraceMs: 30_000 },
+  });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  line.platform.answer = () => ({ kind: "unknown", detail: "no response" });
+  const { messageId } = await line.say(chat, "oi");
+  await until("the delivery is tried", async () => (await line.deliveriesOf(messageId))[0]?.error?.code === "UNKNOWN");
+  const { delivery_id } = await line.deliveryOf(messageId);
+  line.platform.answer = () => ({ kind: "sent", providerMessageId: "second" });
+  await line.say(chat, "next");
+  await line.receipts([receiptOf(line, "first", "delivered", { deliveryId: delivery_id })]);
+  await line.settled();
+  const delivery = await line.deliveryOf(messageId);
+  assert.deepEqual([delivery.status, delivery.provider_message_ids, delivery.attempts], ["delivered", ["first"], 1]);
+  assert.deepEqual(line.texts(), ["oi", "next"]);
+});
+
+test("receipts for what we never sent, or on another account, change nothing", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await sentBy(line, chat);
+  const { delivery_id, provider_message_ids: ids } = await line.deliveryOf(messageId);
+  const other = "00000000-0000-7000-8000-00000000beef";
+  await line.receipts([
+    receiptOf(line, "foreign", "read"),
+    receiptOf(line, ids![0]!, "read", { channelAccountId: other }),
+    receiptOf(line, ids![0]!, "read", { channelAccountId: other, deliveryId: delivery_id }),
+    receiptOf(line, "foreign", "read", { deliveryId: other }),
+  ]);
+  assert.equal((await line.deliveryOf(messageId)).status, "sent");
+});
+
+async function sentBy(line: Pipeline, chat: string, text = "oi") {
+  const accepted = await line.say(chat, text);
+  await line.settled();
+  return accepted;
+}
+
+function receiptOf(line: Pipeline, providerMessageId: string, status: Word, more: Partial<Receipt> = {}): Receipt {
+  return {
+    channelAccountId: line.accountId,
+    providerMessageId,
+    deliveryId: null,
+    status,
+    error: status === "failed" ? { code: "PLATFORM_REFUSED", message: "no" } : null,
+    at: new Date(1_760_000_000_000),
+    webhookId: null,
+    ...more,
+  };
+}
+
+function byOrder(a: string, b: string): number {
+  return order.indexOf(a) - order.indexOf(b);
+}
+
+async function countEarly(line: Pipeline): Promise<number> {
+  return (await one<{ count: number }>(line.pool, "SELECT count(*) FROM early_receipts")).count;
+}

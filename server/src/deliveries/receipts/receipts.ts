@@ -1,0 +1,117 @@
+import { toStorable } from "../../lib/json.ts";
+import { all, type Db, run } from "../../lib/query.ts";
+import { wakeLanes } from "../outgoing.ts";
+import { groupByMessage, mergeReceipts } from "./merge-receipts.ts";
+import { applyToParts } from "./part-receipts.ts";
+import type { Receipt, ReceiptDeps } from "./receipt.ts";
+import { nameParts } from "./settled.ts";
+
+export type { Receipt } from "./receipt.ts";
+
+/**
+ * Merges receipts forward, in any order, late and repeated. `failed` holds unless the platform also reports `delivered`
+ * or `read`. A receipt that arrives before the response to our request waits in `early_receipts`.
+ */
+export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receipt[]): Promise<void> {
+  if (receipts.length === 0) return;
+  const { db, bus, clock } = deps;
+  const now = new Date(clock.now());
+  const named = await nameDeliveries(db, receipts, now);
+  if (named.length === 0) return;
+  const special = await mergeReceipts(db, groupByMessage(named), now);
+  if (special.length === 0) return;
+  for (const deliveryId of new Set(special.filter((row) => row.has_parts).map((row) => row.delivery_id))) {
+    await applyToParts(
+      deps,
+      deliveryId,
+      named.filter((receipt) => receipt.deliveryId === deliveryId),
+    );
+  }
+  const settled = special.filter((row) => !row.has_parts);
+  await nameParts(
+    db,
+    settled.map((row) => ({ ...row, ids: [row.provider_message_id] })),
+  );
+  await wakeLanes(bus, db, settled);
+}
+
+export async function applyEarlyReceipts(
+  deps: ReceiptDeps,
+  parts: readonly { channelAccountId: string; providerMessageId: string }[],
+): Promise<void> {
+  const rows = await all<{ receipt: Omit<Receipt, "at"> & { at: string } }>(
+    deps.db,
+    `DELETE FROM early_receipts e USING unnest($1::uuid[], $2::text[]) AS p (channel_account_id, provider_message_id)
+     WHERE e.channel_account_id = p.channel_account_id AND e.provider_message_id = p.provider_message_id
+     RETURNING e.receipt`,
+    [parts.map((part) => part.channelAccountId), parts.map((part) => part.providerMessageId)],
+  );
+  await applyReceipts(
+    deps,
+    rows.map(({ receipt }) => ({ ...receipt, at: new Date(receipt.at) })),
+  );
+}
+
+/**
+ * Receipts that arrived just when their delivery became known, so that both sides missed each other. A maintenance job.
+ */
+export async function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
+  const rows = await all<{ channel_account_id: string; provider_message_id: string }>(
+    deps.db,
+    "SELECT channel_account_id, provider_message_id FROM early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id) LIMIT 500",
+  );
+  if (rows.length === 0) return;
+  const parts = rows.map((row) => ({
+    channelAccountId: row.channel_account_id,
+    providerMessageId: row.provider_message_id,
+  }));
+  await applyEarlyReceipts(deps, parts);
+}
+
+const earlyReceiptHours = 24;
+
+/** Receipts without a delivery: of messages that another program sent over the same account. */
+export function deleteOldEarlyReceipts({ db, clock }: Pick<ReceiptDeps, "db" | "clock">): Promise<number> {
+  const before = new Date(clock.now() - earlyReceiptHours * 3_600_000);
+  return run(db, "DELETE FROM early_receipts WHERE received_at < $1", [before]);
+}
+
+/** Receipts without a delivery id get the delivery of their platform id; the others wait. */
+async function nameDeliveries(db: Db, receipts: readonly Receipt[], now: Date): Promise<readonly Receipt[]> {
+  const nameless = receipts.filter((receipt) => receipt.deliveryId === null);
+  if (nameless.length === 0) return receipts;
+  const rows = await all<{ place: number; delivery_id: string | null }>(
+    db,
+    `SELECT i.place, p.delivery_id
+     FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (channel_account_id, provider_message_id, place)
+     JOIN provider_messages p USING (channel_account_id, provider_message_id)`,
+    [nameless.map((receipt) => receipt.channelAccountId), nameless.map((receipt) => receipt.providerMessageId)],
+  );
+  const names = new Map(rows.map((row) => [nameless[row.place - 1]!, row]));
+  await keepEarly(
+    db,
+    nameless.filter((receipt) => !names.has(receipt)),
+    now,
+  );
+  return receipts.flatMap((receipt) => {
+    const deliveryId = receipt.deliveryId ?? names.get(receipt)?.delivery_id;
+    return deliveryId ? [{ ...receipt, deliveryId }] : [];
+  });
+}
+
+async function keepEarly(db: Db, receipts: readonly Receipt[], now: Date): Promise<void> {
+  if (receipts.length === 0) return;
+  await run(
+    db,
+    `INSERT INTO early_receipts (channel_account_id, provider_message_id, status, receipt, received_at)
+     SELECT *, $5 FROM unnest($1::uuid[], $2::text[], $3::delivery_status[], $4::jsonb[])
+     ON CONFLICT DO NOTHING`,
+    [
+      receipts.map((receipt) => receipt.channelAccountId),
+      receipts.map((receipt) => receipt.providerMessageId),
+      receipts.map((receipt) => receipt.status),
+      receipts.map((receipt) => toStorable(JSON.stringify(receipt))),
+      now,
+    ],
+  );
+}

@@ -1,0 +1,133 @@
+import type { PayloadType } from "../../../../contract/src/payloads.ts";
+import { isConnected } from "../../channel-accounts/channel-accounts.ts";
+import { allPrepared, type Db, plainArray } from "../../lib/query.ts";
+import type { Account, Recipient, RoutedMessage } from "./plan.ts";
+
+export interface MessageToRoute extends RoutedMessage {
+  workspaceId: string;
+  messageId: string;
+  conversationId: string;
+  seq: number;
+  createdAt: Date;
+  /** The time of the first channel of a fallback order to deliver, in seconds. */
+  fallbackAfterSeconds: number;
+}
+
+/** The facts for the plans of some messages, read at about the same time. */
+interface Routing {
+  messages: MessageToRoute[];
+  recipientsOf(conversationId: string): readonly Recipient[];
+  accountsOf(workspaceId: string): readonly Account[];
+}
+
+interface RecordToRoute {
+  key: string;
+  value: { workspaceId: string; messageId: string; retryOf?: RoutedMessage["retryOf"] };
+}
+
+/** The key of the records is the conversation, so the three statements need not wait for each other. */
+export async function loadRouting(db: Db, records: readonly RecordToRoute[]): Promise<Routing> {
+  const conversationIds = [...new Set(records.map((record) => record.key))];
+  const workspaceIds = [...new Set(records.map((record) => record.value.workspaceId))];
+  const [messages, recipients, accounts] = await Promise.all([
+    loadMessages(db, records),
+    loadRecipients(db, conversationIds),
+    loadAccounts(db, workspaceIds),
+  ]);
+  const recipientsBy = Map.groupBy(recipients, (recipient) => recipient.conversationId);
+  const accountsBy = Map.groupBy(accounts, (account) => account.workspaceId);
+  return {
+    messages,
+    recipientsOf: (conversationId) => recipientsBy.get(conversationId) ?? [],
+    accountsOf: (workspaceId) => accountsBy.get(workspaceId) ?? [],
+  };
+}
+
+async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<MessageToRoute[]> {
+  const rows = await allPrepared<{
+    workspace_id: string;
+    message_id: string;
+    conversation_id: string;
+    seq: number;
+    sender_id: string;
+    payload_type: PayloadType;
+    channels: string | null;
+    options: { via?: Record<string, string>; fallback?: { order: string[]; after_seconds?: number } } | null;
+    place: number;
+    created_at: Date;
+  }>(
+    db,
+    "load_messages_to_route",
+    `SELECT m.workspace_id, m.message_id, m.conversation_id, m.seq, m.sender_id, m.payload ->> 'type' AS payload_type,
+       m.channels, m.options, m.created_at, r.place
+     FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS r (workspace_id, message_id, place)
+     JOIN messages m USING (workspace_id, message_id)
+     ORDER BY r.place`,
+    [
+      plainArray(records.map((record) => record.value.workspaceId)),
+      plainArray(records.map((record) => record.value.messageId)),
+    ],
+  );
+  return rows.map((row) => ({
+    workspaceId: row.workspace_id,
+    messageId: row.message_id,
+    conversationId: row.conversation_id,
+    seq: row.seq,
+    senderId: row.sender_id,
+    payloadType: row.payload_type,
+    channels: row.channels,
+    via: row.options?.via ?? {},
+    fallbackOrder: row.options?.fallback?.order ?? null,
+    fallbackAfterSeconds: row.options?.fallback?.after_seconds ?? 60,
+    retryOf: records[row.place - 1]!.value.retryOf ?? null,
+    createdAt: row.created_at,
+  }));
+}
+
+export async function loadRecipients(
+  db: Db,
+  conversationIds: readonly string[],
+): Promise<(Recipient & { conversationId: string })[]> {
+  const rows = await allPrepared<{
+    conversation_id: string;
+    participant_id: string;
+    kind: Recipient["kind"];
+    addresses: [string, string, number | null, string | null][] | null;
+  }>(
+    db,
+    "load_recipients",
+    `SELECT m.conversation_id, m.participant_id, p.kind, (
+       SELECT json_agg(json_build_array(a.channel, a.identifier, extract(epoch FROM a.last_heard_at) * 1000,
+         a.last_channel_account_id) ORDER BY a.ordinal)
+       FROM addresses a WHERE a.participant_id = m.participant_id
+     ) AS addresses
+     FROM members m JOIN participants p USING (participant_id)
+     WHERE m.conversation_id = ANY ($1) AND p.deleted_at IS NULL ORDER BY m.conversation_id, m.ordinal`,
+    [plainArray(conversationIds)],
+  );
+  return rows.map((row) => ({
+    conversationId: row.conversation_id,
+    participantId: row.participant_id,
+    kind: row.kind,
+    addresses: (row.addresses ?? []).map(([channel, identifier, lastReceivedAt, lastChannelAccountId]) => ({
+      channel,
+      identifier,
+      lastReceivedAt,
+      lastChannelAccountId,
+    })),
+  }));
+}
+
+export async function loadAccounts(
+  db: Db,
+  workspaceIds: readonly string[],
+): Promise<(Account & { workspaceId: string })[]> {
+  return allPrepared(
+    db,
+    "load_accounts",
+    `SELECT workspace_id AS "workspaceId", channel_account_id AS "channelAccountId", channel, status = 'active' AS "isActive"
+     FROM channel_accounts
+     WHERE workspace_id = ANY ($1) AND ${isConnected} ORDER BY created_at, channel_account_id`,
+    [plainArray(workspaceIds)],
+  );
+}

@@ -1,0 +1,183 @@
+import type { Bus } from "../../bus/bus.ts";
+import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../../channel-accounts/channel-accounts.ts";
+import type { ChannelAccount, Connector, ConnectorIo } from "../../connectors/connector.ts";
+import type { PipelineDb } from "../../database-roles.ts";
+import type { EventNotifier } from "../../events/events.ts";
+import { type Backoff, doubledMs } from "../../lib/backoff.ts";
+import { openBatcher } from "../../lib/batcher.ts";
+import { type Clock, pause } from "../../lib/clock.ts";
+import { isRecordFault } from "../../lib/faults.ts";
+import type { ChannelAccountId } from "../../lib/ids.ts";
+import type { Log } from "../../lib/postgres.ts";
+import type { Troubles } from "../../lib/troubles.ts";
+import { applyToParts } from "../receipts/part-receipts.ts";
+import { applyEarlyReceipts } from "../receipts/receipts.ts";
+import type { AccountGate } from "./account-gate.ts";
+import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
+import { type JudgePolicy, judge } from "./judge.ts";
+import { type AccountRefusal, refuseAccount } from "./refuse-account.ts";
+import { type SendResult, sendDelivery } from "./send-delivery.ts";
+import { type Fence, type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
+
+export interface AttemptDeps {
+  db: PipelineDb;
+  bus: Bus;
+  eventNotifier: EventNotifier;
+  log: Log;
+  troubles: Troubles;
+  connector: Connector;
+  io: ConnectorIo;
+  accounts: Pick<ChannelAccounts, "get" | "needsAttention">;
+  policy: JudgePolicy;
+}
+
+/** `over`: nothing is left to send. `fenced`: another process owns the partition. `held`: the account cannot send. */
+type AttemptResult = { kind: "over" } | { kind: "fenced" } | { kind: "held" } | { kind: "again"; waitMs: number };
+
+interface Attempts {
+  /** In steps that many deliveries share. The gate, which admitted it, gets the outcome. Rejects without the database. */
+  make(deliveryId: string, channelAccountId: ChannelAccountId, gate: AccountGate): Promise<AttemptResult>;
+  /** Resolves when all known outcomes are written, or cannot be. */
+  written(): Promise<void>;
+}
+
+const batchSize = 256;
+/** See `BatcherOptions`: short compared with the response of a platform. */
+const paceMs = 10;
+const writeBackoff: Backoff = { firstMs: 250, longestMs: 5_000 };
+/** Bytes that an author's name adds to a text: 200 characters of up to 4 bytes, and `: `. */
+const authorRoom = 802;
+
+export function unbounded(clock: Clock) {
+  return { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
+}
+
+export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing: () => boolean }): Attempts {
+  const { db, bus, eventNotifier, log, troubles, accounts, connector, io, policy, isClosing } = deps;
+  const { clock, random } = io;
+  const receipts = { db, bus, clock };
+  const { channel, capabilities } = connector;
+  const part = `outcomes ${channel}`;
+  const starter = openBatcher<string, Start>({
+    ...unbounded(clock),
+    maxBatch: batchSize,
+    run: (ids) => startAttempts(db, deps.fence(), ids, new Date(clock.now()), capabilities.maxTextLength - authorRoom),
+  });
+  const writing = new Set<Promise<boolean[]>>();
+  const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded(clock), maxBatch: batchSize, run: finish });
+
+  async function make(
+    deliveryId: string,
+    channelAccountId: ChannelAccountId,
+    gate: AccountGate,
+  ): Promise<AttemptResult> {
+    const start = await startThrough(gate, deliveryId, channelAccountId);
+    if (start.kind === "settled") return { kind: "over" };
+    if (start.kind !== "started") return start;
+    const { account } = start;
+    gate.setRate(account?.settings.rate_per_second ?? capabilities.ratePerSecond, clock.elapsed());
+    const startMs = clock.elapsed();
+    const retriedForMs = account === null ? 0 : countedWaitMs(account, start.started.retriedForMs, clock);
+    const started = { ...start.started, retriedForMs };
+    const sent = account === null ? withoutAccount(started) : await send(account, started);
+    const finished = judge(started, sent, capabilities.afterUnknown, policy, clock.elapsed() - startMs, random);
+    gate.finished({
+      outcome: sent.outcome,
+      requests: Math.max(1, sent.exchanges.length),
+      startMs,
+      endMs: clock.elapsed(),
+      at: finished.finishedAt,
+    });
+    const isRefused = account !== null && sent.outcome.kind === "account_refused";
+    if (isRefused) await refuse(account, sent.outcome as AccountRefusal);
+    const [isSettled] = await write(finished);
+    eventNotifier.notify(started.workspaceId);
+    if (started.mayHaveParts) await applyToParts(receipts, deliveryId, []);
+    if (isSettled || finished.isFinal) return { kind: "over" };
+    return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
+  }
+
+  /** A failure is harmless: the next attempt meets the same refusal. */
+  async function refuse(account: ConnectedAccount, refusal: AccountRefusal): Promise<void> {
+    try {
+      await refuseAccount(deps, account, refusal);
+    } catch (error) {
+      troubles.failed(part, error);
+    }
+  }
+
+  async function startThrough(gate: AccountGate, deliveryId: string, channelAccountId: ChannelAccountId) {
+    try {
+      // Before the attempt is recorded: it needs credentials.
+      const account = await accounts.get(channelAccountId);
+      if (account !== null && account.status !== "active") {
+        gate.abandoned();
+        return { kind: "held" } as const;
+      }
+      const [start] = await starter.submit([deliveryId]);
+      if (start!.kind === "started") {
+        eventNotifier.notify(start!.workspaceId);
+        return { kind: "started", started: start!, account } as const;
+      }
+      gate.abandoned();
+      return start!;
+    } catch (error) {
+      gate.abandoned();
+      throw error;
+    }
+  }
+
+  async function send(account: ChannelAccount, started: StartedDelivery): Promise<SendResult> {
+    try {
+      return await sendDelivery(connector, account, started, io);
+    } catch (error) {
+      // A connector must not throw. If one does, its outcome is unknown, and the lane must not loop.
+      log.error({ err: error, channel, delivery_id: started.deliveryId }, "a connector failed");
+      const outcome = { kind: "unknown", detail: "The connector failed; see the log." } as const;
+      return { outcome, exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
+    }
+  }
+
+  function write(finished: FinishedAttempt): Promise<boolean[]> {
+    const written = finisher.submit([finished]);
+    writing.add(written);
+    return written.finally(() => writing.delete(written));
+  }
+
+  /** Retries while the database is away: the response of a platform must not be lost. */
+  async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        const { settled, early } = await finishAttempts(db, finished);
+        if (early.length > 0) await applyEarlyReceipts(receipts, early);
+        troubles.worked(part);
+        return finished.map((attempt) => settled.has(attempt.deliveryId));
+      } catch (error) {
+        if (isClosing()) throw error;
+        if (!isRecordFault(error)) {
+          troubles.failed(part, error);
+          await pause(clock, doubledMs(writeBackoff, tries));
+        } else if (finished.length === 1) return await finishBare(finished[0]!, error);
+        else return (await Promise.all(finished.map((attempt) => finish([attempt])))).flat();
+      }
+    }
+  }
+
+  /** An outcome that cannot be stored in full is stored without details: sending again would be worse. */
+  async function finishBare(attempt: FinishedAttempt, cause: unknown): Promise<boolean[]> {
+    log.error({ err: cause, channel, delivery_id: attempt.deliveryId }, "an outcome is stored without its exchange");
+    const { settled } = await finishAttempts(db, [{ ...attempt, exchanges: [] }]);
+    return [settled.has(attempt.deliveryId)];
+  }
+
+  return { make, written: async () => void (await Promise.allSettled(writing)) };
+}
+
+function withoutAccount(started: StartedDelivery): SendResult {
+  const outcome = {
+    kind: "refused",
+    reason: "CHANNEL_ACCOUNT_GONE",
+    detail: "The channel account was deleted.",
+  } as const;
+  return { exchanges: [], sentParts: [...started.sentParts], partCount: 1, outcome };
+}

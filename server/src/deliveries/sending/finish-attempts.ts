@@ -1,0 +1,122 @@
+import type { Exchange, SendOutcome } from "../../connectors/connector.ts";
+import { toStorable } from "../../lib/json.ts";
+import { type Db, plainArray } from "../../lib/query.ts";
+
+export interface FinishedAttempt {
+  deliveryId: string;
+  channelAccountId: string;
+  messageId: string;
+  attempt: number;
+  startedAt: Date;
+  finishedAt: Date;
+  outcome: SendOutcome["kind"];
+  exchanges: readonly Exchange[];
+  /** Ids of all parts that this and earlier attempts have sent. */
+  sentParts: readonly string[];
+  partCount: number;
+  error: { code: string; message: string } | null;
+  /** True for `sent` and for a dead letter. */
+  isFinal: boolean;
+  /** Time to the next attempt from this write; null without one, or when it is due at once. */
+  retryAfterMs: number | null;
+}
+
+interface Overtaken {
+  settled: Set<string>;
+  /** Parts with waiting receipts, see `early_receipts`. */
+  early: { channelAccountId: string; providerMessageId: string }[];
+}
+
+/** Safe to call twice, and after a receipt: a status only moves forward. */
+export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt[]): Promise<Overtaken> {
+  // Locks deliveries in the order of their ids, as receipts do, to avoid deadlocks.
+  const finished = unordered.toSorted((a, b) => (a.deliveryId < b.deliveryId ? -1 : 1));
+  const column = <Value>(of: (attempt: FinishedAttempt) => Value) => finished.map(of);
+  const { rows } = await db.query<{ settled: string | null; channel_account_id: string; provider_message_id: string }>({
+    name: "finish_attempts",
+    text: statement,
+    values: [
+      plainArray(column(({ deliveryId }) => deliveryId)),
+      plainArray(column(({ channelAccountId }) => channelAccountId)),
+      plainArray(column(({ messageId }) => messageId)),
+      plainArray(column(({ attempt }) => attempt)),
+      plainArray(column(({ startedAt }) => startedAt.toISOString())),
+      plainArray(column(({ finishedAt }) => finishedAt.toISOString())),
+      plainArray(column(({ outcome }) => outcome)),
+      column(({ exchanges }) => (exchanges.length === 0 ? null : toStorable(JSON.stringify(exchanges)))),
+      column(({ sentParts }) => toArrayLiteral(sentParts)),
+      plainArray(column(({ partCount }) => partCount)),
+      column(({ error }) => (error === null ? null : toStorable(JSON.stringify(error)))),
+      plainArray(column(({ isFinal }) => isFinal)),
+      plainArray(column(({ retryAfterMs }) => retryAfterMs)),
+    ],
+  });
+  return {
+    settled: new Set(rows.flatMap((row) => row.settled ?? [])),
+    early: rows
+      .filter((row) => row.settled === null)
+      .map((row) => ({ channelAccountId: row.channel_account_id, providerMessageId: row.provider_message_id })),
+  };
+}
+
+function toArrayLiteral(items: readonly string[]): string {
+  return `{${items.map((item) => `"${item.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
+}
+
+// `others` joins on the number of the attempt: the outcome of an attempt that another owner has given up is too late
+// for the schedule, but what was sent was sent. A delivery that a receipt has settled keeps its status.
+const statement = `
+WITH input AS MATERIALIZED (
+  SELECT delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges,
+    sent_parts::text[] AS sent_parts, part_count, error, is_final, retry_after_ms
+  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::text[],
+    $8::text[], $9::text[], $10::int[], $11::jsonb[], $12::boolean[], $13::float8[]) AS i (
+    delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges, sent_parts,
+    part_count, error, is_final, retry_after_ms)
+), logged AS (
+  INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, exchanges, error)
+  SELECT delivery_id, number, started_at, finished_at, outcome, exchanges::json, error FROM input
+  ON CONFLICT (delivery_id, number) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
+    exchanges = excluded.exchanges, error = excluded.error
+), named AS (
+  INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
+  SELECT channel_account_id, part, delivery_id, message_id FROM input, unnest(sent_parts) AS part
+  ON CONFLICT DO NOTHING
+), sent AS (
+  UPDATE deliveries d SET
+    status = greatest(d.status, 'sent'),
+    is_pending = false,
+    attempt_started_at = NULL,
+    next_attempt_at = NULL,
+    provider_message_ids = i.sent_parts,
+    part_count = i.part_count,
+    error = CASE WHEN d.status = 'failed' THEN d.error END,
+    sent_at = coalesce(d.sent_at, i.finished_at),
+    history = CASE WHEN d.status >= 'sent' THEN d.history
+      ELSE d.history || jsonb_build_object('status', 'sent', 'at', i.finished_at, 'cause', 'attempt ' || i.number || ' got a response') END
+  FROM input i
+  WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
+), others AS (
+  UPDATE deliveries d SET
+    status = CASE WHEN d.status < 'sent' AND i.is_final THEN 'failed' ELSE d.status END,
+    is_pending = d.status < 'sent' AND NOT i.is_final,
+    is_dead_letter = d.is_dead_letter OR d.status < 'sent' AND i.is_final,
+    failed_at = CASE WHEN d.status < 'sent' AND i.is_final THEN i.finished_at ELSE d.failed_at END,
+    attempt_started_at = NULL,
+    next_attempt_at = CASE WHEN d.status < 'sent' THEN now() + i.retry_after_ms * interval '1 millisecond' END,
+    provider_message_ids = CASE WHEN d.status < 'sent' THEN i.sent_parts ELSE d.provider_message_ids END,
+    part_count = i.part_count,
+    error = CASE WHEN d.status < 'sent' THEN i.error ELSE d.error END,
+    history = CASE WHEN d.status < 'sent' AND i.is_final
+      THEN d.history || jsonb_build_object('status', 'failed', 'at', i.finished_at, 'cause', i.error ->> 'code')
+      ELSE d.history END
+  FROM input i
+  WHERE d.delivery_id = i.delivery_id AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
+  RETURNING d.delivery_id, d.is_pending
+)
+SELECT o.delivery_id AS settled, NULL::uuid AS channel_account_id, NULL AS provider_message_id
+FROM others o JOIN input i USING (delivery_id) WHERE NOT o.is_pending AND NOT i.is_final
+UNION ALL
+SELECT NULL, e.channel_account_id, e.provider_message_id
+FROM input i CROSS JOIN unnest(i.sent_parts) AS part
+JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part`;

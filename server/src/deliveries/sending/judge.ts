@@ -1,0 +1,62 @@
+import type { Capabilities, SendOutcome } from "../../connectors/connector.ts";
+import type { Random } from "../../lib/clock.ts";
+import { backoffMs, type RetryPolicy } from "./backoff.ts";
+import type { FinishedAttempt } from "./finish-attempts.ts";
+import type { SendResult } from "./send-delivery.ts";
+import type { StartedDelivery } from "./start-attempts.ts";
+
+export interface JudgePolicy extends RetryPolicy {
+  /** How long an attempt without a response waits for a receipt before it is repeated. */
+  unknownGraceMs: number;
+}
+
+/** Pure: decides what follows from an attempt. */
+export function judge(
+  delivery: StartedDelivery,
+  sent: SendResult,
+  afterUnknown: Capabilities["afterUnknown"],
+  policy: JudgePolicy,
+  tookMs: number,
+  random: Random,
+): FinishedAttempt {
+  const { outcome } = sent;
+  const finished = {
+    deliveryId: delivery.deliveryId,
+    channelAccountId: delivery.channelAccountId,
+    messageId: delivery.messageId,
+    attempt: delivery.attempt,
+    startedAt: delivery.startedAt,
+    finishedAt: new Date(delivery.startedAt.getTime() + tookMs),
+    outcome: outcome.kind,
+    exchanges: sent.exchanges,
+    sentParts: sent.sentParts,
+    partCount: sent.partCount,
+  };
+  if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, retryAfterMs: null };
+  const error = { code: codeOf(outcome), message: outcome.detail };
+  if (outcome.kind === "refused") return { ...finished, error, isFinal: true, retryAfterMs: null };
+  // Without a retry limit: the account is at fault, not the message.
+  if (outcome.kind === "account_refused") return { ...finished, error, isFinal: false, retryAfterMs: null };
+  const asked = outcome.kind === "retry" ? outcome.afterMs : null;
+  const waitsForReceipt = outcome.kind === "unknown" && afterUnknown === "receipt";
+  const waitMs = waitsForReceipt ? policy.unknownGraceMs : backoffMs(policy, delivery.attempt, asked, random);
+  if (delivery.retriedForMs + tookMs + waitMs > policy.totalMs) {
+    const message = `Given up after ${delivery.attempt} attempts. The last one: ${outcome.detail}`;
+    return { ...finished, error: { code: "RETRIES_EXHAUSTED", message }, isFinal: true, retryAfterMs: null };
+  }
+  return { ...finished, error, isFinal: false, retryAfterMs: waitMs };
+}
+
+export function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {
+  switch (outcome.kind) {
+    case "refused":
+    case "account_refused":
+      return outcome.reason;
+    case "retry":
+      return outcome.platformFault ? "PLATFORM_UNAVAILABLE" : "RATE_LIMITED";
+    case "unknown":
+      return "UNKNOWN";
+    default:
+      return outcome satisfies never;
+  }
+}

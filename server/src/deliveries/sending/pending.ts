@@ -1,0 +1,93 @@
+import type { ChannelAccountId } from "../../lib/ids.ts";
+import { all, type Db, run } from "../../lib/query.ts";
+import type { Waiting } from "./lanes.ts";
+import { maxQueued } from "./lanes.ts";
+
+interface PendingLane {
+  lane_id: string;
+  channel_account_id: ChannelAccountId;
+  partition: number;
+}
+
+export function pendingLanes(db: Db, channel: string, partitions: readonly number[]): Promise<PendingLane[]> {
+  return all(
+    db,
+    `SELECT DISTINCT lane_id, channel_account_id, partition FROM deliveries
+     WHERE channel = $1 AND partition = ANY ($2) AND is_pending`,
+    [channel, partitions],
+  );
+}
+
+export interface PendingHead extends Waiting {
+  laneId: string;
+  /** Time until it is due by the database's clock; 0 or less when due. */
+  waitMs: number;
+}
+
+/** The deliveries after the given places, oldest first, at most `maxQueued` of each lane. */
+export async function loadPending(
+  db: Db,
+  channel: string,
+  lanes: readonly { laneId: string; partition: number; lastOrdinal: number }[],
+): Promise<PendingHead[]> {
+  const rows = await all<{ lane_id: string; delivery_id: string; ordinal: number; wait_ms: number }>(
+    db,
+    `SELECT l.lane_id, d.delivery_id, d.ordinal,
+       coalesce(extract(epoch FROM d.next_attempt_at - now())::float8 * 1000, 0) AS wait_ms
+     FROM unnest($2::uuid[], $3::int[], $4::bigint[]) AS l (lane_id, partition, after)
+     CROSS JOIN LATERAL (
+       SELECT delivery_id, ordinal, next_attempt_at FROM deliveries
+       WHERE channel = $1 AND partition = l.partition AND lane_id = l.lane_id AND is_pending AND ordinal > l.after
+       ORDER BY ordinal LIMIT $5
+     ) d
+     ORDER BY l.lane_id, d.ordinal`,
+    [
+      channel,
+      lanes.map((lane) => lane.laneId),
+      lanes.map((lane) => lane.partition),
+      lanes.map((lane) => lane.lastOrdinal),
+      maxQueued,
+    ],
+  );
+  return rows.map((row) => ({
+    laneId: row.lane_id,
+    deliveryId: row.delivery_id,
+    ordinal: row.ordinal,
+    waitMs: row.wait_ms,
+  }));
+}
+
+/**
+ * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried after
+ * `requestMs`, in which the request of a slow owner ends, and `graceMs`, for a receipt.
+ */
+export async function recoverAttempts(
+  db: Db,
+  channel: string,
+  partitions: readonly number[],
+  now: Date,
+  times: { requestMs: number; graceMs: number },
+): Promise<number> {
+  return run(
+    db,
+    `WITH lost AS (
+       UPDATE deliveries d SET
+         attempt_started_at = NULL,
+         error = CASE WHEN d.status < 'sent' THEN $5::jsonb ELSE d.error END,
+         is_pending = d.status < 'sent' OR d.part_count > 1,
+         next_attempt_at = o.attempt_started_at + make_interval(secs => $4::float8)
+       FROM deliveries o
+       WHERE d.channel = $1 AND d.partition = ANY ($2) AND d.is_pending AND d.attempt_started_at IS NOT NULL
+         AND o.delivery_id = d.delivery_id
+       RETURNING d.delivery_id, d.attempts, o.attempt_started_at AS started_at
+     )
+     INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, error)
+     SELECT delivery_id, attempts, started_at, $3, 'unknown', $5::jsonb FROM lost ON CONFLICT DO NOTHING`,
+    [channel, partitions, now, (times.requestMs + times.graceMs) / 1000, JSON.stringify(processEnded)],
+  );
+}
+
+const processEnded = {
+  code: "UNKNOWN",
+  message: "The sending process ended before the platform's response was recorded.",
+};

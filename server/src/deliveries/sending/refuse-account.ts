@@ -1,0 +1,27 @@
+import type { ChannelAccounts, ConnectedAccount } from "../../channel-accounts/channel-accounts.ts";
+import type { SendOutcome } from "../../connectors/connector.ts";
+import type { EventNotifier } from "../../events/events.ts";
+import type { Log } from "../../lib/postgres.ts";
+
+export type AccountRefusal = SendOutcome & { kind: "account_refused" };
+
+export interface RefuseDeps {
+  accounts: Pick<ChannelAccounts, "needsAttention">;
+  log: Log;
+  eventNotifier: EventNotifier;
+}
+
+/** Sets the account to `needs_attention`, unless it changed since the refused call. Its deliveries wait. */
+export async function refuseAccount(
+  { accounts, log, eventNotifier }: RefuseDeps,
+  account: ConnectedAccount,
+  { reason, detail }: AccountRefusal,
+): Promise<void> {
+  if (!(await accounts.needsAttention(account, { reason, detail }))) return;
+  const { channel, channelAccountId: channel_account_id, workspaceId } = account;
+  log.warn(
+    { channel, channel_account_id, reason, detail },
+    "the platform refuses a channel account: it needs attention",
+  );
+  eventNotifier.notify(workspaceId);
+}

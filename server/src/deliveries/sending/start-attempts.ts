@@ -1,0 +1,134 @@
+import type { MessagePayload } from "../../../../contract/src/payloads.ts";
+import { all, type Db, plainArray } from "../../lib/query.ts";
+
+/** Proof that this process may still send for a partition. */
+export interface Fence {
+  topic: string;
+  group: string;
+  ownerId: string;
+}
+
+export interface StartedDelivery {
+  kind: "started";
+  deliveryId: string;
+  workspaceId: string;
+  messageId: string;
+  identifier: string;
+  channelAccountId: string;
+  attempt: number;
+  startedAt: Date;
+  /** Since its first attempt or its replay, by the database's clock. */
+  retriedForMs: number;
+  sentParts: readonly string[];
+  payload: MessagePayload;
+  /** Whether the text may be sent in several parts: receipts are then stored by part. */
+  mayHaveParts: boolean;
+  author: string | null;
+  quotedProviderMessageId: string | null;
+  targetProviderMessageId: string | null;
+}
+
+/** `settled`: nothing is left to send. `fenced`: another process owns its partition. */
+export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
+
+/**
+ * Records attempts before their requests, and reads what to send. One result for each id, in order. A text of more than
+ * `onePartBytes` may be sent in several parts. The platform id of the quoted message or reaction target is read too, if
+ * that was sent in the same lane.
+ */
+export async function startAttempts(
+  db: Db,
+  fence: Fence,
+  deliveryIds: readonly string[],
+  now: Date,
+  onePartBytes: number,
+): Promise<Start[]> {
+  const { rows } = await db.query<StartRow>({
+    name: "start_attempts",
+    text: statement,
+    values: [plainArray(deliveryIds.toSorted()), now, fence.topic, fence.group, fence.ownerId, onePartBytes],
+  });
+  const started = new Map(rows.map((row) => [row.delivery_id, row]));
+  const others = deliveryIds.filter((deliveryId) => !started.has(deliveryId));
+  const pending = others.length === 0 ? new Set() : await findPending(db, others);
+  return deliveryIds.map((deliveryId) => {
+    const row = started.get(deliveryId);
+    return row !== undefined ? toStart(row, now) : { kind: pending.has(deliveryId) ? "fenced" : "settled" };
+  });
+}
+
+async function findPending(db: Db, deliveryIds: readonly string[]): Promise<Set<string>> {
+  const text = "SELECT delivery_id FROM deliveries WHERE delivery_id = ANY ($1) AND is_pending";
+  return new Set((await all<{ delivery_id: string }>(db, text, [deliveryIds])).map((row) => row.delivery_id));
+}
+
+interface StartRow {
+  delivery_id: string;
+  workspace_id: string;
+  message_id: string;
+  identifier: string;
+  channel_account_id: string;
+  attempts: number;
+  retried_for_ms: number;
+  provider_message_ids: string[] | null;
+  part_count: number;
+  payload: MessagePayload;
+  author: string | null;
+  quoted: string | null;
+  target: string | null;
+}
+
+function toStart(row: StartRow, now: Date): StartedDelivery {
+  return {
+    kind: "started",
+    deliveryId: row.delivery_id,
+    workspaceId: row.workspace_id,
+    messageId: row.message_id,
+    identifier: row.identifier,
+    channelAccountId: row.channel_account_id,
+    attempt: row.attempts,
+    startedAt: now,
+    retriedForMs: row.retried_for_ms,
+    sentParts: row.provider_message_ids ?? [],
+    payload: row.payload,
+    mayHaveParts: row.part_count > 1,
+    author: row.author,
+    quotedProviderMessageId: row.quoted,
+    targetProviderMessageId: row.target,
+  };
+}
+
+// The platform's id of another message in this lane: of our delivery, or of a message of the person.
+const idInLane = (messageId: string) => `(
+  SELECT coalesce(
+    (SELECT o.provider_message_ids[1] FROM deliveries o WHERE o.message_id = ${messageId} AND o.lane_id = s.lane_id),
+    (SELECT q.origin ->> 'provider_message_id' FROM messages q
+     WHERE q.workspace_id = s.workspace_id AND q.message_id = ${messageId}
+       AND q.origin ->> 'channel_account_id' = s.channel_account_id::text AND q.sender_id = s.recipient_id)))`;
+
+const statement = `
+WITH started AS (
+  UPDATE deliveries d SET
+    attempts = d.attempts + 1,
+    attempt_started_at = now(),
+    next_attempt_at = NULL,
+    retry_from = coalesce(d.retry_from, now()),
+    status = greatest(d.status, 'in_transit'),
+    part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
+    history = CASE WHEN d.status >= 'in_transit' THEN d.history
+      ELSE d.history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'attempt 1 started') END
+  FROM unnest($1::uuid[]) AS i (delivery_id), messages m
+  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.partition IN (SELECT bus_held($3, $4, $5))
+    AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
+  RETURNING d.*, m.payload, m.direction, m.reply_to, m.sender_id
+)
+SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts,
+  extract(epoch FROM now() - s.retry_from)::float8 * 1000 AS retried_for_ms,
+  s.provider_message_ids, s.part_count, s.payload,
+  CASE WHEN s.direction = 'inbound' THEN (
+    SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = s.sender_id
+    WHERE c.conversation_id = s.conversation_id AND c.type = 'group'
+      AND (c.settings ->> 'author_prefix') IS DISTINCT FROM 'false') END AS author,
+  CASE WHEN s.reply_to IS NOT NULL THEN ${idInLane("s.reply_to")} END AS quoted,
+  CASE WHEN s.payload ->> 'type' = 'reaction' THEN ${idInLane("(s.payload ->> 'message_id')::uuid")} END AS target
+FROM started s`;
