@@ -81,7 +81,7 @@ test(
     const hub = await startHubProcess(place);
     const session = await logIn(place.url, adminPassword);
     const beside = await resetPassword(place);
-    assert.match(beside.stdout, /^The new password of admin is \S+ .*\n.* notices within a minute\.\n$/);
+    assert.match(beside.stdout, /^The new password of admin is \S+ .*\n.* notices within 30 seconds\.\n$/);
     await assert.rejects(logIn(place.url, adminPassword), /401/);
     await logIn(place.url, passwordIn(beside.stdout));
     await assert.rejects(refresh(place.url, session.refresh_token), /401/);

@@ -31,6 +31,7 @@ const pages = [
     "connect-a-telegram-bot",
     "channel-accounts",
     "choose-the-channel",
+    "failed-messages",
     "realtime",
     "webhook-endpoints",
     "log-in-with-openid-connect",

@@ -38,7 +38,7 @@ async function resetPassword({ config, args, print, openDatabase }: CommandCall)
     print(
       ended.sessions === 0
         ? "The user had no session."
-        : `Every session of the user has ended. A running hub notices within a minute.`,
+        : `Every session of the user has ended. A running hub notices within 30 seconds.`,
     );
     if (ended.api_keys + ended.webhook_endpoints > 0) {
       print(`Ended as well: API keys: ${ended.api_keys}, webhook endpoints: ${ended.webhook_endpoints}.`);

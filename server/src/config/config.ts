@@ -61,7 +61,7 @@ function readConfig(read: EnvReader) {
         "PUBLIC_URL",
         kind.webUrl,
         `http://localhost:${port}`,
-        "The hub's public URL, used in webhook and file URLs.",
+        "The hub's public URL, used in the URLs of webhooks, in links in emails, for cookies and for the check of origins.",
       ),
       corsOrigins:
         read.optional("CORS_ORIGINS", kind.listOf(kind.origin), "none", "Origins whose pages may call the API.") ?? [],
@@ -76,7 +76,7 @@ function readConfig(read: EnvReader) {
     },
     /** Absolute. */
     dataDir: resolve(
-      read.value("DATA_DIR", kind.text, "./data", "The folder of the embedded database, files and generated secrets."),
+      read.value("DATA_DIR", kind.text, "./data", "The folder of the embedded database and the generated secrets."),
     ),
     database: {
       /** `null`: the embedded one. */
