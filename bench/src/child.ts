@@ -1,6 +1,7 @@
-import { type ChildProcess, fork } from "node:child_process";
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { moved, reportMovements } from "./movement.ts";
 
 /** A program of this bench in its own process, so that what it costs is not mixed with what is measured. */
 export interface Child extends AsyncDisposable {
@@ -10,26 +11,44 @@ export interface Child extends AsyncDisposable {
   post(order: unknown): void;
 }
 
-type Reply = { ok: true; result: unknown } | { ok: false; error: string };
+type Reply =
+  | { kind: "ready" }
+  | { kind: "moved"; what: string }
+  | { kind: "result"; result: unknown }
+  | { kind: "error"; error: string };
 
-/** `program` is a module beside this one that calls `serve`. It ends with us, however we end. */
+/** `program` is a module beside this one that calls `serve`. It ends when this process ends, also when that is killed. */
 export async function startChild(program: string): Promise<Child> {
   const child = fork(fileURLToPath(new URL(program, import.meta.url)), {
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
-  await once(child, "message");
+  let waiting: PromiseWithResolvers<unknown> | null = Promise.withResolvers();
+  const ended = new Error(`The bench's process ${program} ended unexpectedly.`);
+  child.once("exit", () => waiting?.reject(ended));
+  child.on("message", (reply: Reply) => {
+    moved(reply.kind === "moved" ? reply.what : `an answer of ${program}`);
+    if (reply.kind === "moved") return;
+    const { resolve, reject } = waiting!;
+    waiting = null;
+    if (reply.kind === "error") reject(new Error(reply.error));
+    else resolve(reply.kind === "result" ? reply.result : undefined);
+  });
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  await waiting.promise;
   return {
     pid: child.pid!,
     post: (order) => void child.send(order as object),
     ask<Result>(order: unknown) {
-      const reply = next(child) as Promise<Result>;
-      child.send(order as object);
+      if (hasEnded()) return Promise.reject(ended);
+      waiting = Promise.withResolvers();
+      const { promise } = waiting;
       // The caller may fail elsewhere before it awaits this.
-      reply.catch(() => {});
-      return reply;
+      promise.catch(() => {});
+      child.send(order as object);
+      return promise as Promise<Result>;
     },
     async [Symbol.asyncDispose]() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
+      if (hasEnded()) return;
       const exited = once(child, "exit");
       child.kill("SIGKILL");
       await exited;
@@ -37,29 +56,19 @@ export async function startChild(program: string): Promise<Child> {
   };
 }
 
-function next(child: ChildProcess): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const ended = () => reject(new Error("a process of the bench ended unexpectedly"));
-    child.once("exit", ended);
-    child.once("message", (reply: Reply) => {
-      child.off("exit", ended);
-      if (reply.ok) resolve(reply.result);
-      else reject(new Error(reply.error));
-    });
-  });
-}
-
-/** The other side: responds to each order with what `work` returns; null is for orders without a result. */
+/** The other side: answers each order with what `work` returns; null is for orders without a result. */
 export function serve(work: (order: never) => Promise<unknown> | null): void {
+  const send = (reply: Reply) => void process.send!(reply);
+  reportMovements((what) => send({ kind: "moved", what }));
   process.once("disconnect", () => process.exit(0));
   process.on("message", async (order) => {
     try {
       const working = work(order as never);
       if (working === null) return;
-      process.send!({ ok: true, result: await working } satisfies Reply);
+      send({ kind: "result", result: await working });
     } catch (error) {
-      process.send!({ ok: false, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+      send({ kind: "error", error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
     }
   });
-  process.send!("ready");
+  send({ kind: "ready" });
 }

@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { describeMachine } from "./machine.ts";
 import { type Bench, CheckFailed, type Row } from "./measure.ts";
 import { measures } from "./measures.ts";
+import { moved, supervise } from "./movement.ts";
 import { formatTable } from "./table.ts";
 import { plainObserver, profilingObserver } from "./watch/observer.ts";
 import { formatProfile } from "./watch/profile-report.ts";
@@ -25,8 +26,6 @@ of order, or when a measure could not run.
 
 /** More of the machine than this, in other hands, is worth a word. */
 const quietShare = 0.05;
-/** A bench that hangs ends all the same, in milliseconds. */
-const longestMs = 10 * 60_000;
 
 const options = readOptions();
 if (options.help) process.stdout.write(usage);
@@ -43,12 +42,13 @@ async function run(): Promise<number> {
   let failures = 0;
   for (const measure of wanted) {
     await using resources = new AsyncDisposableStack();
+    using supervision = supervise();
     const interrupted = onInterrupt(() => resources.disposeAsync());
     const name = measure.names.join(", ");
     progress(`${name} …`);
     const bench: Bench = { progress: (line) => progress(`  ${line}`), observer, resources };
     try {
-      rows.push(...(await measure.run(bench)));
+      rows.push(...(await Promise.race([measure.run(bench), supervision.standstill])));
     } catch (error) {
       if (interrupted.isEnding) await new Promise(() => {});
       failures += 1;
@@ -72,26 +72,24 @@ function print(text: string): void {
 }
 
 function progress(line: string): void {
+  moved(line.trim());
   process.stderr.write(`${line}\n`);
 }
 
-/** Stops what runs before the process ends: a Ctrl-C, and the end of the longest time. */
+/** Stops what runs before the process ends. */
 function onInterrupt(stop: () => Promise<void>): Disposable & { readonly isEnding: boolean } {
   let isEnding = false;
-  const end = (why: string) => {
+  const interrupt = () => {
     isEnding = true;
-    progress(`${why}: stopping all that was started.`);
+    process.stderr.write("Interrupted: stopping all that was started.\n");
     stop().finally(() => process.exit(130));
   };
-  const interrupt = () => end("Interrupted");
-  const timer = setTimeout(() => end("It takes too long"), longestMs);
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, interrupt);
   return {
     get isEnding() {
       return isEnding;
     },
     [Symbol.dispose]() {
-      clearTimeout(timer);
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupt);
     },
   };

@@ -7,6 +7,8 @@ import { findRunningDatabase } from "../../../embedded-postgres/src/embedded-pos
 import { isServerOf, readPidFile } from "../../../embedded-postgres/src/processes.ts";
 import { type HubProcess, spawnHub } from "../../../server/src/testing/hub-process.ts";
 import { startWatchdog } from "../../../server/src/testing/watchdog.ts";
+import { moved } from "../movement.ts";
+import { readProcesses } from "../watch/processes.ts";
 
 /** A hub as `npm start` starts it, on its own ports. */
 export interface BenchHub extends AsyncDisposable {
@@ -17,6 +19,7 @@ export interface BenchHub extends AsyncDisposable {
   databaseUrl: string;
   pid: number;
   postmasterPid: number;
+  simulatorPid: number | null;
   inspectorUrl: string | null;
   startedInMs: number;
 }
@@ -64,13 +67,18 @@ export async function startHub({
       ...env,
     },
     isDetached: true,
+    readyWithinMs: null,
   });
+  for (const stream of [hub.child.stdout!, hub.child.stderr!]) stream.on("data", () => moved("a line of a hub"));
   const watchdog = startWatchdog(folder, watchdogScript(hub.pid));
   const end = () => stop(hub, dataDir).finally(() => watchdog.cancel());
   try {
     await hub.ready;
     const startedInMs = performance.now() - startedAt;
     hub.child.stderr!.on("data", (chunk: Buffer) => showComplaint(chunk.toString()));
+    const postmasterPid = readPidFile(join(dataDir, "postgres"))!.pid;
+    const simulator = readProcesses().find(({ pid, parent }) => parent === hub.pid && pid !== postmasterPid);
+    moved("the start of a hub");
     return {
       url: /API +(http\S+)/.exec(hub.stdout())![1]!,
       simulatorUrl: /Simulator +(\S+)\/_sim\//.exec(hub.stdout())![1]!,
@@ -78,7 +86,8 @@ export async function startHub({
       dataDir,
       databaseUrl: findRunningDatabase(dataDir)!,
       pid: hub.pid,
-      postmasterPid: readPidFile(join(dataDir, "postgres"))!.pid,
+      postmasterPid,
+      simulatorPid: simulator?.pid ?? null,
       inspectorUrl: /Debugger listening on (ws:\S+)/.exec(hub.stderr())?.[1] ?? null,
       startedInMs,
       [Symbol.asyncDispose]: end,
@@ -98,8 +107,11 @@ const watchdogScript = (pid: number) => `
   rm -rf "$1"
 `;
 
+/** A hub that only accepts warns that its messages wait, which they do on purpose. */
+const expected = /^(Debugger |For help, see: |.*"NO_CONSUMER").*\n/gm;
+
 function showComplaint(complaint: string): void {
-  process.stderr.write(complaint.replaceAll(/^(Debugger |For help, see: ).*\n/gm, ""));
+  process.stderr.write(complaint.replaceAll(expected, ""));
 }
 
 async function stop({ child, ended, kill }: HubProcess, dataDir: string): Promise<void> {

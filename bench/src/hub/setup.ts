@@ -1,3 +1,5 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { moved } from "../movement.ts";
 import type { BenchHub } from "./bench-hub.ts";
 
 /** What a measure needs of a hub: a key, and conversations with people on WhatsApp. */
@@ -33,7 +35,10 @@ export async function setUp(hub: BenchHub, people: number): Promise<Workplace> {
   return { authorization, conversations };
 }
 
-/** One call with JSON both ways; throws on every response that is not 2xx. A body makes it a POST. */
+/**
+ * One call with JSON both ways; throws on every answer that is not 2xx. A body makes it a POST. After a 503, which means
+ * that nothing was changed, it calls again: a machine whose disk stalls makes a run slower, and does not fail it.
+ */
 export async function call<Result>(
   url: string,
   path: string,
@@ -49,7 +54,11 @@ export async function call<Result>(
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();
-  if (!response.ok) throw new Error(`${path} returned ${response.status}: ${text.slice(0, 500)}`);
+  if (response.status === 503) {
+    await delay(Number(response.headers.get("retry-after") ?? 1) * 1_000);
+    return call(url, path, authorization, body);
+  }
+  if (!response.ok) throw new Error(`${path} answered ${response.status}: ${text.slice(0, 500)}`);
   return (text === "" ? undefined : JSON.parse(text)) as Result;
 }
 
@@ -63,6 +72,7 @@ export async function each<Item, Result>(
     while (next < items.length) {
       const index = next++;
       results[index] = await work(items[index]!);
+      moved("a call of the set-up or of a check");
     }
   });
   await Promise.all(workers);

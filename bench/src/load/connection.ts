@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 
 /** One keep-alive HTTP/1.1 connection with one request at a time: the least a generator can spend on a request. */
 export interface Connection {
-  /** The whole request. Must not be changed before its response. */
+  /** The whole request. Must not be changed before its answer. On a lost connection it fails at once. */
   send(request: Buffer): void;
   close(): void;
 }
@@ -13,6 +13,7 @@ export interface Answer {
   beginning: Buffer;
 }
 
+/** `onFailed` is called when the connection is lost, and for each request that is sent afterwards. */
 export function openConnection(
   { port, host }: { port: number; host: string },
   onAnswer: (answer: Answer) => void,
@@ -21,14 +22,23 @@ export function openConnection(
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host, noDelay: true });
     let isOpen = false;
-    const fail = (error: Error) => (isOpen ? onFailed(error) : reject(error));
+    let lost: Error | null = null;
+    const fail = (error: Error) => {
+      if (lost !== null) return;
+      lost = error;
+      if (isOpen) onFailed(error);
+      else reject(error);
+    };
     socket.once("error", fail);
     socket.once("close", () => fail(new Error("the server closed the connection")));
     socket.once("connect", () => {
       isOpen = true;
       readAnswers(socket, onAnswer, fail);
       resolve({
-        send: (request) => void socket.write(request),
+        send(request) {
+          if (lost === null) socket.write(request);
+          else onFailed(lost);
+        },
         close: () => {
           socket.removeAllListeners();
           socket.on("error", () => {});

@@ -27,12 +27,12 @@ export function conversationOf(number: number, conversationIds: readonly string[
   return conversationIds[number % conversationIds.length]!;
 }
 
-/** A request that is written over again and again, so that making one costs next to nothing. */
 export interface Request {
-  buffer: Buffer;
+  /** The request with the messages from this number on; it may be overwritten by the next call. */
   fill(first: number): Buffer;
 }
 
+/** It is written over again and again, so that making one costs next to nothing. */
 export function makeRequest(traffic: Traffic, connection = 0): Request {
   const { url, conversationIds, batchSize, authorizations = [traffic.authorization] } = traffic;
   const authorization = authorizations[connection % authorizations.length];
@@ -54,7 +54,6 @@ export function makeRequest(traffic: Traffic, connection = 0): Request {
   const conversationAt = message.indexOf(conversationIds[0]!);
   const numberAt = message.indexOf(textOf(0));
   return {
-    buffer,
     fill(first) {
       for (let index = 0, at = firstAt; index < batchSize; index += 1, at += message.length + 1) {
         buffer.write(conversationOf(first + index, conversationIds), at + conversationAt, "latin1");

@@ -1,3 +1,4 @@
+import { moved } from "../movement.ts";
 import { sharedNow } from "../now.ts";
 import { seeFrame } from "./frame-reader.ts";
 import { openSocketClient, type SocketClient } from "./socket-client.ts";
@@ -36,6 +37,8 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
     return { authorization, client: null, cursor: 0, isReady: false };
   });
   const faults: CrowdFaults = { holes: 0, doubles: 0, gaps: 0, ended: 0, why: null };
+  const lost = Promise.withResolvers<never>();
+  lost.promise.catch(() => {});
   let ready = 0;
   let onReady = (_member: Member) => {};
   let goal = { cursor: Number.POSITIVE_INFINITY, missing: members.length, firstAt: 0, reached: (_at: number) => {} };
@@ -51,6 +54,7 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
       onEnded(why) {
         faults.ended += 1;
         faults.why ??= why;
+        lost.reject(new Error(`A socket ended: ${why}; ${describe()}`));
       },
     });
   }
@@ -71,6 +75,8 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
     const before = member.cursor;
     member.cursor = cursor;
     if (before >= goal.cursor || cursor < goal.cursor) return;
+    // Rarely, since this is timed.
+    if (goal.missing % 256 === 0) moved(describe());
     goal.missing -= 1;
     if (goal.firstAt === 0) goal.firstAt = sharedNow();
     if (goal.missing === 0) goal.reached(sharedNow());
@@ -80,6 +86,7 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
     if (member.isReady) return;
     member.isReady = true;
     ready += 1;
+    moved(describe());
     onReady(member);
   }
 
@@ -93,13 +100,14 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
     };
     onReady = () => (ready === members.length ? resolve() : bringNext());
     for (let count = 0; count < atOnce; count += 1) bringNext();
-    return promise;
+    return Promise.race([promise, lost.promise]);
   }
+
+  const describe = () =>
+    `${ready} of ${members.length} sockets are ready, ${goal.missing} lack the event at ${goal.cursor}`;
 
   return {
     faults: (): CrowdFaults => faults,
-    /** How far they are, for who waited in vain. */
-    describe: () => `${ready} of ${members.length} are there, ${goal.missing} lack the event at ${goal.cursor}`,
     async open(): Promise<void> {
       await bringAll(() => null);
     },
@@ -120,7 +128,7 @@ export function openCrowd({ url, authorizations, atOnce }: CrowdOptions) {
       const missing = members.filter((member) => member.cursor < cursor).length;
       goal = { cursor, missing, firstAt: 0, reached: resolve };
       if (missing === 0) resolve(sharedNow());
-      const lastAt = await promise;
+      const lastAt = await Promise.race([promise, lost.promise]);
       return { firstAt: goal.firstAt || lastAt, lastAt };
     },
     close(): void {

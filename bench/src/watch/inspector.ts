@@ -33,6 +33,11 @@ export async function openInspector(url: string): Promise<Inspector> {
     waiting.get(answer.id)?.(answer);
     waiting.delete(answer.id);
   });
+  socket.addEventListener("close", () => {
+    for (const answer of waiting.values())
+      answer({ error: { message: `the inspector at ${url} closed the connection` } });
+    waiting.clear();
+  });
   await new Promise<void>((resolve, reject) => {
     socket.addEventListener("open", () => resolve(), { once: true });
     socket.addEventListener("error", () => reject(new Error(`no inspector at ${url}`)), { once: true });
@@ -41,6 +46,7 @@ export async function openInspector(url: string): Promise<Inspector> {
   function call(method: string, params: object = {}): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const id = nextId++;
+      if (socket.readyState !== WebSocket.OPEN) return reject(new Error(`no connection to the inspector at ${url}`));
       waiting.set(id, ({ result, error }) => (error ? reject(new Error(error.message)) : resolve(result)));
       socket.send(JSON.stringify({ id, method, params }));
     });
