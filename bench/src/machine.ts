@@ -1,7 +1,6 @@
-import { mkdtemp, open, rm } from "node:fs/promises";
-import { availableParallelism, cpus, release, tmpdir, totalmem, type } from "node:os";
-import { join } from "node:path";
-import { median } from "./measure.ts";
+import { execFileSync } from "node:child_process";
+import { availableParallelism, cpus, release, totalmem, type } from "node:os";
+import { cpuSource } from "./watch/processes.ts";
 
 export interface Machine {
   cpu: string;
@@ -9,37 +8,31 @@ export interface Machine {
   memory_gib: number;
   os: string;
   node: string;
-  /** How long the disk takes to make a page durable, in microseconds, median. */
-  fdatasync_us: number;
+  /** The short id of the checked-out commit, with a + when files differ from it; null without git. */
+  commit: string | null;
+  /** Where CPU times come from, with their resolution. */
+  cpu_time: string;
 }
 
-export async function describeMachine(): Promise<Machine> {
+export function describeMachine(): Machine {
   return {
     cpu: cpus()[0]?.model ?? process.arch,
     cores: availableParallelism(),
     memory_gib: Math.round(totalmem() / 2 ** 30),
     os: `${type()} ${release()}`,
     node: process.versions.node,
-    fdatasync_us: await measureSync(),
+    commit: readCommit(),
+    cpu_time: cpuSource(),
   };
 }
 
-const syncs = 100;
-
-async function measureSync(): Promise<number> {
-  const folder = await mkdtemp(join(tmpdir(), "chat4all-bench-"));
+function readCommit(): string | null {
+  const git = (...args: string[]) =>
+    execFileSync("git", args, { cwd: import.meta.dirname, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
   try {
-    await using file = await open(join(folder, "page"), "w");
-    const page = Buffer.alloc(8192, 1);
-    const times: number[] = [];
-    for (let index = 0; index < syncs; index += 1) {
-      const startedAt = performance.now();
-      await file.write(page, 0, page.length, index * page.length);
-      await file.datasync();
-      times.push((performance.now() - startedAt) * 1000);
-    }
-    return Math.round(median(times));
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+    const hasChanges = git("status", "--porcelain", "--untracked-files=no").trim() !== "";
+    return git("rev-parse", "--short", "HEAD").trim() + (hasChanges ? "+" : "");
+  } catch {
+    return null;
   }
 }

@@ -1,22 +1,27 @@
 import { parseArgs } from "node:util";
+import { openDisk } from "./disk.ts";
+import { Stages } from "./hub/stage.ts";
 import { describeMachine } from "./machine.ts";
-import { type Bench, CheckFailed, type Row } from "./measure.ts";
+import { type Bench, CheckFailed, type Plan, type Row } from "./measure.ts";
 import { measures } from "./measures.ts";
 import { moved, supervise } from "./movement.ts";
-import { formatTable } from "./table.ts";
+import { formatRelease, formatTable, type Results } from "./table.ts";
 import { plainObserver, profilingObserver } from "./watch/observer.ts";
 import { formatProfile } from "./watch/profile-report.ts";
 
 const usage = `Usage: npm run bench [-- <options>]
 
-Measures the hub on this machine, each figure beside its reference taken in the same run: ratios count, machines differ.
-Starts all it needs on free ports, in a temporary folder, and leaves nothing behind.
+Measures the hub on this machine, each figure beside its reference in the same run, by turns: ratios count, machines
+differ. Starts all it needs on free ports, in a temporary folder, and leaves nothing behind.
 
   --only <names>    some measures, separated by commas; * stands for anything: --only 'accept.single,e2e.*'.
                     --only may be left out
+  --quick           fewer and shorter turns, fewer sockets, without overload.* and auth.*: at most 90 s
   --json            print one JSON object instead of the table
-  --profile [names] also show what takes the time: functions of the hub, statements of PostgreSQL, CPU of each part.
+  --markdown        print the block that docs/performance.md keeps for a release
+  --profile         also show what takes the time: functions of the hub, statements of PostgreSQL, CPU of each part.
                     The figures of such a run are lower
+  --messages <n>    growth only: the messages of its database (default: 1000000)
   --list            print the names of the measures
   --help            print this
 
@@ -24,8 +29,12 @@ Ends with 0 also when a goal does not hold (the table says so), and with 1 when 
 of order, or when a measure could not run.
 `;
 
-/** More of the machine than this, in other hands, is worth a word. */
+/** A larger share of the machine for other programs is worth a remark. */
 const quietShare = 0.05;
+const defaultMessages = 1_000_000;
+const longestMessages = 100_000_000;
+const fullPlan = { pairs: 5, turnMs: 700, sockets: 10_000 };
+const quickPlan = { pairs: 2, turnMs: 400, sockets: 2_000 };
 
 const options = readOptions();
 if (options.help) process.stdout.write(usage);
@@ -33,42 +42,71 @@ else if (options.list) process.stdout.write(`${measures.flatMap(({ names }) => n
 else process.exit(await run());
 
 async function run(): Promise<number> {
-  const wanted = chosen(options.only);
+  const startedAt = performance.now();
+  const wanted = chosen(options.only, options.quick);
   const surroundings = { othersShare: 0 };
   const profiler = options.profile ? profilingObserver(surroundings) : null;
   const observer = profiler ?? plainObserver(surroundings);
-  const machine = await describeMachine();
+  const plan: Plan = { ...(options.quick ? quickPlan : fullPlan), messages: options.messages };
+  await using disk = await openDisk();
+  await using stages = new Stages(observer, plan.turnMs);
   const rows: Row[] = [];
   let failures = 0;
   for (const measure of wanted) {
     await using resources = new AsyncDisposableStack();
     using supervision = supervise();
-    const interrupted = onInterrupt(() => resources.disposeAsync());
+    const interrupted = onInterrupt(async () => {
+      await resources.disposeAsync();
+      await stages.close();
+      await disk[Symbol.asyncDispose]();
+    });
     const name = measure.names.join(", ");
+    const measureStartedAt = performance.now();
     progress(`${name} …`);
-    const bench: Bench = { progress: (line) => progress(`  ${line}`), observer, resources };
+    const bench: Bench = {
+      progress: (line) => progress(`  ${line}`),
+      observer,
+      plan,
+      stage: (kind) => stages.get(kind),
+      resources,
+    };
     try {
       rows.push(...(await Promise.race([measure.run(bench), supervision.standstill])));
+      progress(`  (${((performance.now() - measureStartedAt) / 1_000).toFixed(0)} s)`);
     } catch (error) {
       if (interrupted.isEnding) await new Promise(() => {});
       failures += 1;
       const why = error instanceof CheckFailed ? `VIOLATION: ${error.message}` : (error as Error).stack;
       progress(`${name} failed: ${why}`);
+      await stages.close();
     }
     interrupted[Symbol.dispose]();
   }
-  if (surroundings.othersShare > quietShare) {
-    const percent = Math.round(surroundings.othersShare * 100);
-    progress(`Other programs used up to ${percent} % of the machine meanwhile: the figures are too low.`);
+  await stages.close();
+  const { othersShare } = surroundings;
+  if (othersShare > quietShare) {
+    const percent = Math.round(othersShare * 100);
+    progress(
+      `Other programs used up to ${percent} % of the machine: rates and latencies are worse than they could be.`,
+    );
   }
-  if (options.json) process.stdout.write(`${JSON.stringify({ machine, measures: rows })}\n`);
-  else process.stdout.write(formatTable(machine, rows));
+  const results: Results = {
+    finished_at: new Date().toISOString(),
+    is_quick: options.quick,
+    seconds: (performance.now() - startedAt) / 1_000,
+    machine: describeMachine(),
+    disk: { quiet: disk.quiet, during: disk.during() },
+    others_share: othersShare,
+    measures: rows,
+  };
+  if (options.json) process.stdout.write(`${JSON.stringify(results)}\n`);
+  else process.stdout.write(options.markdown ? formatRelease(results) : formatTable(results));
   for (const profile of profiler?.profiles() ?? []) print(`\n${formatProfile(profile)}`);
   return failures === 0 ? 0 : 1;
 }
 
 function print(text: string): void {
-  (options.json ? process.stderr : process.stdout).write(text);
+  (options.json || options.markdown ? process.stderr : process.stdout).write(text);
 }
 
 function progress(line: string): void {
@@ -95,8 +133,8 @@ function onInterrupt(stop: () => Promise<void>): Disposable & { readonly isEndin
   };
 }
 
-function chosen(only: string | undefined) {
-  if (only === undefined) return measures;
+function chosen(only: string | undefined, isQuick: boolean) {
+  if (only === undefined) return measures.filter(({ runs }) => runs !== "named" && !(isQuick && runs === "whole"));
   const patterns = only.split(",").map((pattern) => {
     const parts = pattern
       .trim()
@@ -117,14 +155,21 @@ function readOptions() {
       allowPositionals: true,
       options: {
         only: { type: "string" },
+        quick: { type: "boolean", default: false },
         json: { type: "boolean" },
+        markdown: { type: "boolean" },
+        messages: { type: "string", default: String(defaultMessages) },
         profile: { type: "boolean" },
         list: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
     });
     const only = [values.only ?? [], positionals].flat().join(",");
-    return { ...values, only: only === "" ? undefined : only };
+    const messages = Number(values.messages);
+    if (!Number.isInteger(messages) || messages < 1_000 || messages > longestMessages) {
+      return fail(`--messages must be a number from 1000 to ${longestMessages}, not "${values.messages}".`);
+    }
+    return { ...values, messages, only: only === "" ? undefined : only };
   } catch (error) {
     return fail(`${(error as Error).message}\n\n${usage}`);
   }

@@ -13,6 +13,7 @@ import { wsFanout } from "./measures/ws-fanout.ts";
 import { wsLatency } from "./measures/ws-latency.ts";
 import { wsStorm } from "./measures/ws-storm.ts";
 
+/** Those that share a stage are neighbours. */
 export const measures: readonly Measure[] = [
   start,
   acceptSingle,
@@ -21,8 +22,8 @@ export const measures: readonly Measure[] = [
   overload,
   authCost,
   authLogins,
-  e2eThroughput,
   e2eLatency,
+  e2eThroughput,
   wsConnections,
   wsFanout,
   wsLatency,

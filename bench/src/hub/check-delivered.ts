@@ -1,8 +1,8 @@
 import { openChecker, type Report } from "../../../e2e/src/checker.ts";
 import { numberOf, textOf } from "../load/requests.ts";
 import { CheckFailed } from "../measure.ts";
-import { call, each } from "./setup.ts";
-import type { Inbox } from "./simulator.ts";
+import { moved } from "../movement.ts";
+import { call, each } from "./set-up.ts";
 import type { Stage } from "./stage.ts";
 
 /** Messages whose whole trail of statuses is read. */
@@ -10,11 +10,11 @@ const sampled = 200;
 const pageSize = 200;
 
 /**
- * Every message from 1 to `accepted` is in its conversation and reached its person once and in order, its statuses
+ * Every message that the stage's hub accepted is in its conversation and reached its person once and in order, its statuses
  * never moved back, and all of them ended as `read`.
  */
-export async function checkDelivered(stage: Stage, inbox: Inbox, accepted: number): Promise<void> {
-  const { hub, authorization, conversations } = stage;
+export async function checkDelivered(stage: Stage): Promise<void> {
+  const { hub, authorization, conversations, inbox, accepted } = stage;
   const checker = openChecker();
   const seen = new Set<number>();
   const messageIds: string[] = [];
@@ -32,6 +32,7 @@ export async function checkDelivered(stage: Stage, inbox: Inbox, accepted: numbe
       messageIds.push(message_id);
       if (status !== "read") unread += 1;
     }
+    moved("a conversation that was checked");
   });
   for (let number = 1; number <= accepted; number += 1) {
     if (!seen.has(number)) throw new CheckFailed(`"${textOf(number)}" was accepted and is in no conversation.`);
@@ -39,7 +40,7 @@ export async function checkDelivered(stage: Stage, inbox: Inbox, accepted: numbe
   if (seen.size !== accepted || messageIds.length !== accepted) {
     throw new CheckFailed(`${accepted} messages were accepted, ${messageIds.length} are there.`);
   }
-  for (const { to, text } of inbox.messages) checker.received({ recipient: to, key: text });
+  for (const { to, text } of inbox.messages) checker.received({ recipient: `whatsapp:${to}`, key: text });
   const step = Math.max(1, Math.floor(messageIds.length / sampled));
   await each(
     messageIds.filter((_, index) => index % step === 0),

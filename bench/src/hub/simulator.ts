@@ -1,9 +1,8 @@
-import { call } from "./setup.ts";
+import type { SentMessage } from "../load/receipts.ts";
+import { call } from "./set-up.ts";
 
 /** What a person got on WhatsApp. */
-interface ReceivedMessage {
-  /** The address, such as `whatsapp:+5511999991111`. */
-  to: string;
+export interface ReceivedMessage extends SentMessage {
   text: string;
   receivedAt: number;
 }
@@ -26,8 +25,10 @@ export function openInbox(simulatorUrl: string): Inbox {
     async read() {
       for (;;) {
         const page = await call<Page>(simulatorUrl, `/_sim/messages?channel=whatsapp&after=${after}&limit=${pageSize}`);
-        for (const { to, text, received_at } of page.data) {
-          messages.push({ to: `whatsapp:${to}`, text, receivedAt: Date.parse(received_at) });
+        for (const { to, text, received_at, provider_message_id, raw } of page.data) {
+          const deliveryId = raw.biz_opaque_callback_data;
+          const receivedAt = Date.parse(received_at);
+          messages.push({ to, text, receivedAt, deliveryId, providerMessageId: provider_message_id });
         }
         after = page.next_after;
         if (page.data.length < pageSize) return;
@@ -38,6 +39,17 @@ export function openInbox(simulatorUrl: string): Inbox {
 }
 
 interface Page {
-  data: { to: string; text: string; received_at: string }[];
+  data: {
+    to: string;
+    text: string;
+    received_at: string;
+    provider_message_id: string;
+    raw: { biz_opaque_callback_data: string };
+  }[];
   next_after: number;
+}
+
+/** How far receipts go by themselves. */
+export async function sendReceiptsUpTo(simulatorUrl: string, status: "sent" | "read"): Promise<void> {
+  await call(simulatorUrl, "/_sim/settings", null, { channel: "whatsapp", auto_receipts: status });
 }

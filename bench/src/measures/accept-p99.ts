@@ -1,15 +1,14 @@
-import { startChild } from "../child.ts";
-import { checkAccepted, openStage } from "../hub/stage.ts";
+import { checkAccepted } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
-import { atMost, type Measure, median } from "../measure.ts";
-import type { EchoOrder } from "../reference/echo-process.ts";
-import { describeCpu } from "../watch/cpu.ts";
+import { atMost, compare, type Measure, row } from "../measure.ts";
+import { takeTurns } from "../turns.ts";
+import { describeCost } from "../watch/cpu.ts";
+import { perSecond, startEcho } from "./references.ts";
 
-const people = 200;
 const busyConnections = 64;
 /** Enough for an idle one to be there whenever a request is due. */
 const openConnections = 256;
-const rounds = 3;
+const warmUpMs = 300;
 
 /**
  * Latency of a durable accept at half of the most that this machine accepts. Requests leave when they are due, answered
@@ -19,37 +18,31 @@ const rounds = 3;
 export const acceptP99: Measure = {
   names: ["accept.p99"],
   async run(bench) {
-    const stage = await openStage(bench, { roles: "api", people });
-    const { hub, generator } = stage;
+    const { pairs, turnMs: durationMs } = bench.plan;
+    const stage = await bench.stage("accept");
     const traffic = stage.traffic(1);
-    const most = await generator.run({
+    const busy: Pace = { kind: "closed", durationMs, warmUpMs };
+    const most = await stage.load("accept.p99.most", { traffic, connections: busyConnections, pace: busy });
+    const requestsPerSecond = perSecond(most) / 2;
+    const load = {
       traffic,
-      connections: busyConnections,
-      pace: { kind: "closed", durationMs: 3_000, warmUpMs: 1_000 },
-    });
-    let accepted = most.accepted;
-    const requestsPerSecond = most.measured / most.seconds / 2;
-    const pace: Pace = { kind: "open", durationMs: 2_500, warmUpMs: 500, requestsPerSecond };
-    const echo = bench.resources.use(await startChild("./reference/echo-process.ts"));
-    const echoUrl = await echo.ask<string>({ databaseUrl: hub.databaseUrl, dataDir: hub.dataDir } satisfies EchoOrder);
-    const seen = { hub: [] as number[], echo: [] as number[] };
-    for (let round = 1; round <= rounds; round += 1) {
-      const scene = { name: "accept.p99", hub, generatorPid: generator.pid };
-      const { result, cpu, seconds } = await bench.observer.watch(scene, async () => {
-        const load = await generator.run({ traffic, connections: openConnections, pace });
-        return { ...load, messages: load.accepted };
-      });
-      accepted += result.accepted;
-      const { p50, p99, max } = result.latencyMs;
-      seen.hub.push(p99);
-      const echoed = await generator.run({ traffic: { ...traffic, url: echoUrl }, connections: openConnections, pace });
-      seen.echo.push(echoed.latencyMs.p99);
-      bench.progress(
-        `round ${round}: at ${requestsPerSecond.toFixed(0)}/s p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, ` +
-          `longest ${max.toFixed(2)} ms (${describeCpu(cpu, result.messages, seconds)}), echo p99 ${seen.echo.at(-1)!.toFixed(2)} ms`,
-      );
-    }
-    await checkAccepted(stage, accepted);
-    return [atMost({ name: "accept.p99", value: median(seen.hub), unit: "ms" }, 10, median(seen.echo))];
+      connections: openConnections,
+      pace: { kind: "open", durationMs, warmUpMs, requestsPerSecond } as const,
+    };
+    const echo = await startEcho(bench, stage);
+    const turns = await takeTurns(
+      { hub: () => stage.load("accept.p99", load), echo: () => echo(load) },
+      pairs,
+      ({ hub, echo }, pair) => {
+        const { p50, p99, max } = hub.result.latencyMs;
+        bench.progress(
+          `pair ${pair}: at ${requestsPerSecond.toFixed(0)}/s p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms, ` +
+            `longest ${max.toFixed(2)} ms (${describeCost(hub)}), echo p99 ${echo.result.latencyMs.p99.toFixed(2)} ms`,
+        );
+      },
+    );
+    await checkAccepted(stage);
+    const [hub, echoed] = [turns.hub, turns.echo].map((list) => list.map(({ result }) => result.latencyMs.p99));
+    return [row({ name: "accept.p99", unit: "ms" }, compare(hub!, echoed!), atMost(8))];
   },
 };

@@ -1,64 +1,48 @@
-import { startChild } from "../child.ts";
-import { checkAccepted, openStage } from "../hub/stage.ts";
+import { checkAccepted } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
-import { atLeastTimes, type Measure, median } from "../measure.ts";
-import type { EchoOrder } from "../reference/echo-process.ts";
-import type { InsertOrder, InsertResult } from "../reference/inserts-process.ts";
-import { describeCpu } from "../watch/cpu.ts";
-import { cpuOf } from "../watch/processes.ts";
+import { atLeastTimes, compare, type Measure, row } from "../measure.ts";
+import { takeTurns } from "../turns.ts";
+import { describeCost, perCoreSecond } from "../watch/cpu.ts";
+import { perSecond, startEcho, startInserts } from "./references.ts";
 
-const people = 200;
 const connections = 64;
-const rounds = 5;
-const time = { durationMs: 2_000, warmUpMs: 300 };
-const pace: Pace = { kind: "closed", ...time };
+const warmUpMs = 200;
 
 /**
  * Durable accepts, one message a request, beside an echo of the same requests and beside commits of one row each by as
- * many connections. The three take turns, and the medians count: what the machine does besides meets all of them.
+ * many connections; and the rate of those commits beside that of accepts.
  */
 export const acceptSingle: Measure = {
-  names: ["accept.single", "accept.single.pg"],
+  names: ["accept.single", "accept.single.pg", "accept.single.pg.rate"],
   async run(bench) {
-    const stage = await openStage(bench, { roles: "api", people });
-    const { hub, generator } = stage;
-    const echo = bench.resources.use(await startChild("./reference/echo-process.ts"));
-    const echoUrl = await echo.ask<string>({ databaseUrl: hub.databaseUrl, dataDir: hub.dataDir } satisfies EchoOrder);
-    const inserts = bench.resources.use(await startChild("./reference/inserts-process.ts"));
-    const traffic = stage.traffic(1);
-    const insertOrder: InsertOrder = {
-      ...time,
-      databaseUrl: hub.databaseUrl,
-      connections,
-      rows: 1,
-      conversationIds: traffic.conversationIds,
-    };
-    const seen = { hub: [] as number[], echo: [] as number[], rows: [] as number[] };
-    let accepted = 0;
-    for (let round = 1; round <= rounds; round += 1) {
-      const scene = { name: "accept.single", hub, generatorPid: generator.pid };
-      const { result, cpu, seconds } = await bench.observer.watch(scene, async () => {
-        const load = await generator.run({ traffic, connections, pace });
-        return { ...load, messages: load.accepted };
-      });
-      accepted += result.accepted;
-      seen.hub.push(result.measured / result.seconds);
-      const echoBefore = cpuOf(echo.pid);
-      const echoed = await generator.run({ traffic: { ...traffic, url: echoUrl }, connections, pace });
-      const echoUs = (cpuOf(echo.pid) - echoBefore) / echoed.accepted;
-      seen.echo.push(echoed.measured / echoed.seconds);
-      const inserted = await inserts.ask<InsertResult>(insertOrder);
-      seen.rows.push(inserted.rows / inserted.seconds);
-      bench.progress(
-        `round ${round}: hub ${seen.hub.at(-1)!.toFixed(0)}/s (${describeCpu(cpu, result.messages, seconds)}), ` +
-          `echo ${seen.echo.at(-1)!.toFixed(0)}/s (${echoUs.toFixed(1)} µs), single rows ${seen.rows.at(-1)!.toFixed(0)}/s`,
-      );
-    }
-    await checkAccepted(stage, accepted);
-    const value = median(seen.hub);
+    const { pairs, turnMs: durationMs } = bench.plan;
+    const stage = await bench.stage("accept");
+    const pace: Pace = { kind: "closed", durationMs, warmUpMs };
+    const load = { traffic: stage.traffic(1), connections, pace };
+    const echo = await startEcho(bench, stage);
+    const insert = await startInserts(bench, stage);
+    const turns = await takeTurns(
+      {
+        hub: () => stage.load("accept.single", load),
+        echo: () => echo(load),
+        rows: () => insert({ connections, rows: 1, durationMs, warmUpMs }),
+      },
+      pairs,
+      ({ hub, echo, rows }, pair) =>
+        bench.progress(
+          `pair ${pair}: hub ${perSecond(hub).toFixed(0)}/s (${describeCost(hub)}), ` +
+            `echo ${perSecond(echo).toFixed(0)}/s (${describeCost(echo)}), ` +
+            `single rows ${perSecond(rows).toFixed(0)}/s (${describeCost(rows)})`,
+        ),
+    );
+    await checkAccepted(stage);
+    const unit = "messages/core-s";
+    const [hub, echoed, rows] = [turns.hub, turns.echo, turns.rows].map((costs) => costs.map(perCoreSecond));
+    const rates = compare(turns.hub.map(perSecond), turns.rows.map(perSecond));
     return [
-      atLeastTimes({ name: "accept.single", value, unit: "messages/s" }, median(seen.echo), 0.85),
-      atLeastTimes({ name: "accept.single.pg", value, unit: "messages/s" }, median(seen.rows), 1),
+      row({ name: "accept.single", unit }, compare(hub!, echoed!), atLeastTimes(0.5)),
+      row({ name: "accept.single.pg", unit }, compare(hub!, rows!), atLeastTimes(1.8)),
+      row({ name: "accept.single.pg.rate", unit: "messages/s" }, rates, atLeastTimes(1)),
     ];
   },
 };

@@ -1,16 +1,17 @@
 import { startChild } from "../child.ts";
 import { makeUsers } from "../hub/make-users.ts";
-import { call } from "../hub/setup.ts";
-import { checkAccepted, openStage } from "../hub/stage.ts";
+import { checkAccepted } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
-import { type Bench, beside, type Measure, median } from "../measure.ts";
+import { type Bench, compare, type Measure, row } from "../measure.ts";
 import type { AcceptOrder } from "../reference/accept-process.ts";
-import { cpuOf } from "../watch/processes.ts";
+import { takeTurns } from "../turns.ts";
+import { describeCost, perCoreSecond } from "../watch/cpu.ts";
+import { perSecond } from "./references.ts";
 
-const people = 200;
 const connections = 64;
-const rounds = 5;
-const pace: Pace = { kind: "closed", durationMs: 2_000, warmUpMs: 300 };
+const warmUpMs = 200;
+/** Of each process, until V8 has compiled what is hot; in turns of the plan. */
+const firstTurns = 4;
 
 /**
  * What it costs to know who calls and to hold workspaces apart: accepts with access tokens and row-level security, beside
@@ -18,37 +19,42 @@ const pace: Pace = { kind: "closed", durationMs: 2_000, warmUpMs: 300 };
  */
 export const authCost: Measure = {
   names: ["auth.cost"],
+  runs: "whole",
   async run(bench) {
-    const stage = await openStage(bench, { roles: "api", people });
-    const { hub, generator, authorization } = stage;
-    const { workspace_id: workspaceId } = await call<{ workspace_id: string }>(hub.url, "/v1/me", authorization);
+    const { pairs, turnMs: durationMs } = bench.plan;
+    const stage = await bench.stage("accept");
+    const { hub, generator, workspaceId } = stage;
     const sessions = await makeUsers(hub, { workspaceId, role: "agent", users: 1, sessionsEach: connections });
+    const authorizations = sessions.map((session) => session.authorization);
     const order = { ...hub, workspaceId, userId: sessions[0]!.userId };
     const guarded = await startAccepting(bench, { ...order, isGuarded: true });
     const open = await startAccepting(bench, { ...order, isGuarded: false });
-    const seen = { guarded: [] as number[], open: [] as number[] };
-    let accepted = 0;
-
-    const measure = async ({ url, pid }: { url: string; pid: number }) => {
-      const authorizations = sessions.map((session) => session.authorization);
-      const before = cpuOf(pid);
-      const load = await generator.run({ traffic: { ...stage.traffic(1), url, authorizations }, connections, pace });
-      accepted += load.accepted;
-      return { perSecond: load.measured / load.seconds, us: (cpuOf(pid) - before) / load.accepted };
+    const pace: Pace = { kind: "closed", durationMs, warmUpMs };
+    const warmUp: Pace = { ...pace, durationMs: firstTurns * durationMs };
+    const measure = async ({ url, pid }: { url: string; pid: number }, pace: Pace) => {
+      const parts = { hub: pid, postmaster: hub.postmasterPid, simulator: null, generator: generator.pid };
+      const watched = await bench.observer.meter(parts, async () => {
+        const traffic = { ...stage.traffic(1), url, authorizations };
+        const result = await generator.run({ traffic, connections, pace });
+        return { ...result, messages: result.accepted };
+      });
+      stage.count(watched.messages);
+      return watched;
     };
-    for (let round = 1; round <= rounds; round += 1) {
-      const own = await measure(guarded);
-      const bare = await measure(open);
-      seen.guarded.push(own.perSecond);
-      seen.open.push(bare.perSecond);
-      bench.progress(
-        `round ${round}: guarded ${own.perSecond.toFixed(0)}/s (${own.us.toFixed(1)} µs), ` +
-          `open ${bare.perSecond.toFixed(0)}/s (${bare.us.toFixed(1)} µs)`,
-      );
-    }
-    await checkAccepted(stage, accepted);
-    const value = median(seen.guarded);
-    return [beside({ name: "auth.cost", value, unit: "messages/s" }, median(seen.open))];
+    for (const side of [guarded, open]) await measure(side, warmUp);
+    const turns = await takeTurns(
+      { guarded: () => measure(guarded, pace), open: () => measure(open, pace) },
+      pairs,
+      ({ guarded, open }, pair) =>
+        bench.progress(
+          `pair ${pair}: guarded ${perSecond(guarded).toFixed(0)}/s (${describeCost(guarded)}), ` +
+            `open ${perSecond(open).toFixed(0)}/s (${describeCost(open)})`,
+        ),
+      { areWarm: true },
+    );
+    await checkAccepted(stage);
+    const figures = compare(turns.guarded.map(perCoreSecond), turns.open.map(perCoreSecond));
+    return [row({ name: "auth.cost", unit: "messages/core-s" }, figures)];
   },
 };
 

@@ -1,17 +1,22 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { makeUsers } from "../hub/make-users.ts";
-import { call } from "../hub/setup.ts";
-import { checkAccepted, openStage } from "../hub/stage.ts";
+import { checkAccepted } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
-import { atMostTimes, type Measure, median } from "../measure.ts";
-import { describeCpu } from "../watch/cpu.ts";
+import { atMostTimes, compare, type Measure, row } from "../measure.ts";
+import { takeTurns } from "../turns.ts";
+import { describeCost } from "../watch/cpu.ts";
+import { partsOf } from "../watch/observer.ts";
+import { settle } from "../watch/settle.ts";
 
-const people = 200;
 const clients = 500;
 const connections = 64;
-const rounds = 3;
 /** Modest: what is measured is what waiting costs, and not where the hub ends. */
-const pace: Pace = { kind: "open", durationMs: 5_000, warmUpMs: 1_000, requestsPerSecond: 200 };
+const requestsPerSecond = 200;
+const warmUpMs = 300;
+/** Fewer pairs than elsewhere: after each, the hub takes seconds to end the log-ins that it has accepted. */
+const pairsShare = 0.6;
+/** A turn is longer than that of other measures, because there are few requests. */
+const turnTimes = 2;
 
 /**
  * How 500 people who log in at the same moment, each with an account and an address of their own, slow down others: p99
@@ -20,41 +25,42 @@ const pace: Pace = { kind: "open", durationMs: 5_000, warmUpMs: 1_000, requestsP
  */
 export const authLogins: Measure = {
   names: ["auth.logins"],
+  runs: "whole",
   async run(bench) {
-    const stage = await openStage(bench, {
-      roles: "api",
-      people,
-      env: { RATE_LIMIT_ADDRESS: "off", TRUST_PROXY: "1" },
-    });
-    const { hub, generator, authorization } = stage;
-    const { workspace_id: workspaceId } = await call<{ workspace_id: string }>(hub.url, "/v1/me", authorization);
+    const { turnMs } = bench.plan;
+    const stage = await bench.stage("accept");
+    const { hub, workspaceId } = stage;
     const users = await makeUsers(hub, { workspaceId, role: "member", users: clients });
     const usernames = users.map(({ userId }) => userId);
-    const traffic = stage.traffic(1);
-    const seen = { alone: [] as number[], beside: [] as number[] };
-    let accepted = 0;
-    for (let round = 1; round <= rounds; round += 1) {
-      const alone = await generator.run({ traffic, connections, pace });
-      seen.alone.push(alone.latencyMs.p99);
-
-      const crowd = startLogIns(hub.url, usernames, hub.adminPassword);
-      const scene = { name: "auth.logins", hub, generatorPid: generator.pid };
-      const { result, cpu, seconds } = await bench.observer.watch(scene, async () => {
-        const load = await generator.run({ traffic, connections, pace });
-        return { ...load, messages: load.accepted };
-      });
-      const { loggedIn, refused } = await crowd.stop();
-      seen.beside.push(result.latencyMs.p99);
-      accepted += alone.accepted + result.accepted;
-      bench.progress(
-        `round ${round}: p99 ${alone.latencyMs.p99.toFixed(2)} ms alone (longest ${alone.latencyMs.max.toFixed(2)}), ` +
-          `${result.latencyMs.p99.toFixed(2)} ms beside logins (longest ${result.latencyMs.max.toFixed(2)}), ` +
-          `${(loggedIn / seconds).toFixed(0)} logins a second, ${refused} sent back ` +
-          `(${describeCpu(cpu, result.messages, seconds)})`,
-      );
-    }
-    await checkAccepted(stage, accepted);
-    return [atMostTimes({ name: "auth.logins", value: median(seen.beside), unit: "ms" }, median(seen.alone), 2)];
+    const parts = partsOf({ hub, generatorPid: null });
+    const pace: Pace = { kind: "open", durationMs: turnTimes * turnMs, warmUpMs, requestsPerSecond };
+    const load = { traffic: stage.traffic(1), connections, pace };
+    const turns = await takeTurns(
+      {
+        async beside() {
+          const crowd = startLogIns(hub.url, usernames, hub.adminPassword);
+          const watched = await stage.load("auth.logins", load);
+          const counts = await crowd.stop();
+          await settle(parts);
+          return { ...watched, ...counts };
+        },
+        alone: () => stage.load("auth.logins.alone", load),
+      },
+      Math.ceil(bench.plan.pairs * pairsShare),
+      ({ alone, beside }, pair) => {
+        const [quiet, busy] = [alone.result.latencyMs, beside.result.latencyMs];
+        bench.progress(
+          `pair ${pair}: p99 ${quiet.p99.toFixed(2)} ms alone (longest ${quiet.max.toFixed(2)}), ` +
+            `${busy.p99.toFixed(2)} ms beside log-ins (longest ${busy.max.toFixed(2)}), ` +
+            `${(beside.loggedIn / beside.seconds).toFixed(0)} log-ins a second, ${beside.refused} sent back ` +
+            `(${describeCost(beside)})`,
+        );
+      },
+      { areWarm: true },
+    );
+    await checkAccepted(stage);
+    const [beside, alone] = [turns.beside, turns.alone].map((list) => list.map(({ result }) => result.latencyMs.p99));
+    return [row({ name: "auth.logins", unit: "ms" }, compare(beside!, alone!), atMostTimes(2))];
   },
 };
 
@@ -65,6 +71,7 @@ function startLogIns(url: string, usernames: readonly string[], password: string
   async function logInAgain(username: string, index: number): Promise<void> {
     const request = {
       method: "POST",
+      signal: closing.signal,
       headers: {
         "content-type": "application/json",
         "x-forwarded-for": `10.0.${Math.floor(index / 250)}.${(index % 250) + 1}`,
@@ -72,8 +79,12 @@ function startLogIns(url: string, usernames: readonly string[], password: string
       body: JSON.stringify({ username, password }),
     };
     while (!closing.signal.aborted) {
-      const answer = await fetch(`${url}/auth/token`, request);
-      await answer.arrayBuffer();
+      const answer = await fetch(`${url}/auth/token`, request).catch((error) => {
+        if (closing.signal.aborted) return null;
+        throw error;
+      });
+      if (answer === null) return;
+      await answer.arrayBuffer().catch(() => {}); // Only the status counts.
       if (answer.ok) counts.loggedIn += 1;
       else {
         if (answer.status !== 503) throw new Error(`a login got ${answer.status}`);
@@ -85,11 +96,13 @@ function startLogIns(url: string, usernames: readonly string[], password: string
     }
   }
 
-  const running = usernames.map(logInAgain);
+  const running = Promise.all(usernames.map(logInAgain));
+  // A log-in that fails is reported when it is awaited.
+  running.catch(() => {});
   return {
     async stop() {
       closing.abort();
-      await Promise.all(running);
+      await running;
       return counts;
     },
   };

@@ -1,17 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { checkDelivered } from "../hub/check-delivered.ts";
-import { call } from "../hub/setup.ts";
-import { openInbox } from "../hub/simulator.ts";
-import { openStage } from "../hub/stage.ts";
+import { waitUntilApplied } from "../hub/send-through.ts";
+import { call } from "../hub/set-up.ts";
 import { conversationOf, numberOf, textOf } from "../load/requests.ts";
-import { alone, type Measure } from "../measure.ts";
+import { type Measure, once, quantile, row } from "../measure.ts";
+import { moved, movedTo } from "../movement.ts";
 
-const people = 20;
 const warmUp = 40;
-const messages = 240;
+const messagesPerPair = 40;
 /** Between one message and the next: by then its receipts are received, and nothing else is under way. */
 const pauseMs = 30;
-const settleMs = 2_000;
+const pollMs = 100;
 
 /**
  * How long after its 202 a message is at the platform, when nothing else is under way. The platform notes when it got
@@ -20,10 +19,11 @@ const settleMs = 2_000;
 export const e2eLatency: Measure = {
   names: ["e2e.latency.p50", "e2e.latency.p99"],
   async run(bench) {
-    const stage = await openStage(bench, { roles: "all", people });
-    const { hub, authorization } = stage;
-    const inbox = openInbox(hub.simulatorUrl);
+    const stage = await bench.stage("whole");
+    const { hub, authorization, inbox } = stage;
     const { conversationIds } = stage.traffic(1);
+    const messages = warmUp + bench.plan.pairs * messagesPerPair;
+    const first = stage.generator.reserve(messages);
     const acceptedAt = new Map<number, number>();
     const send = async (number: number) => {
       await call(hub.url, "/v1/messages", authorization, {
@@ -31,25 +31,29 @@ export const e2eLatency: Measure = {
         payload: { type: "text", text: textOf(number) },
       });
       acceptedAt.set(number, performance.timeOrigin + performance.now());
+      moved("a 202");
       await delay(pauseMs);
     };
     const scene = { name: "e2e.latency", hub, generatorPid: null };
     await bench.observer.watch(scene, async () => {
-      for (let number = 1; number <= warmUp + messages; number += 1) await send(number);
-      return { messages: warmUp + messages };
+      for (let number = first; number < first + messages; number += 1) await send(number);
+      return { messages };
     });
-    await delay(settleMs);
-    await inbox.read();
-    await checkDelivered(stage, inbox, warmUp + messages);
+    stage.count(messages);
+    while (inbox.messages.length < stage.accepted) {
+      await delay(pollMs);
+      await inbox.read();
+      movedTo(`${inbox.messages.length} of ${stage.accepted} messages reached the platform`);
+    }
+    await waitUntilApplied({ inbox, databaseUrl: hub.databaseUrl }, "read");
+    await checkDelivered(stage);
     const latencies = inbox.messages
       .map(({ text, receivedAt }) => ({ number: numberOf(text), receivedAt }))
-      .filter(({ number }) => number > warmUp)
-      .map(({ number, receivedAt }) => Math.max(0, receivedAt + 0.5 - acceptedAt.get(number)!))
-      .sort((a, b) => a - b);
-    const quantile = (share: number) => latencies[Math.ceil(latencies.length * share) - 1]!;
+      .filter(({ number }) => number >= first + warmUp && number < first + messages)
+      .map(({ number, receivedAt }) => Math.max(0, receivedAt + 0.5 - acceptedAt.get(number)!));
     return [
-      alone({ name: "e2e.latency.p50", value: quantile(0.5), unit: "ms" }),
-      alone({ name: "e2e.latency.p99", value: quantile(0.99), unit: "ms" }),
+      row({ name: "e2e.latency.p50", unit: "ms" }, once(quantile(latencies, 0.5))),
+      row({ name: "e2e.latency.p99", unit: "ms" }, once(quantile(latencies, 0.99))),
     ];
   },
 };

@@ -1,97 +1,115 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { openPool } from "../../../server/src/lib/postgres.ts";
 import { checkDelivered } from "../hub/check-delivered.ts";
-import { type Inbox, openInbox } from "../hub/simulator.ts";
-import { openStage, type Stage } from "../hub/stage.ts";
-import { atLeast, atMost, type Measure } from "../measure.ts";
-import { describeCpu } from "../watch/cpu.ts";
+import { type Line, sendThrough } from "../hub/send-through.ts";
+import { openInbox } from "../hub/simulator.ts";
+import { startGenerator } from "../load/generator.ts";
+import { atLeast, atMost, atMostTimes, compare, type Measure, row, several } from "../measure.ts";
+import { checkFloor } from "../reference/check-floor.ts";
+import { startFloor } from "../reference/start-floor.ts";
+import { takeTurns } from "../turns.ts";
+import { type Cost, describeCost } from "../watch/cpu.ts";
+import { readWal } from "../watch/wal.ts";
 
-const people = 500;
-const connections = 32;
-/** Until V8 has compiled what is hot and the tables are no longer empty. */
-const warmUp = 5_000;
-const messages = 20_000;
-/** Messages that may be on their way to the platform: enough to keep every step busy, too few to pile up. */
-const onTheWay = 2_000;
-const pollMs = 100;
-/** Longest time for all of it. */
-const timeoutMs = 90_000;
+/** Until V8 has compiled what is hot and the tables are no longer empty; it also shows how fast the machine is. */
+const warmUp = 500;
+/** A turn of the hub lasts so many times the turn of another measure: filling and emptying the line is part of it. */
+const turnTimes = 4;
+const fewest = 300;
+const most = 20_000;
 
 /**
- * Messages sent one by one, each to one of many people on WhatsApp, as fast as they get there; over when the last of
- * their statuses, `read`, is applied. CPU time is that of the hub and its database, without platform and generator.
+ * Messages from their request to the last of their statuses, `read`, beside the floor: the leanest program that keeps the
+ * promises of storage, with its own database and simulator. CPU time and WAL are those of hub and database, without
+ * platform and generator.
  */
 export const e2eThroughput: Measure = {
-  names: ["e2e.throughput", "e2e.cpu"],
+  names: ["e2e.throughput", "e2e.cpu", "e2e.wal"],
   async run(bench) {
-    const stage = await openStage(bench, { roles: "all", people });
-    const { hub, generator } = stage;
-    const inbox = openInbox(hub.simulatorUrl);
-    await sendThrough(stage, inbox, warmUp);
-    const scene = { name: "e2e.throughput", hub, generatorPid: generator.pid };
-    const { cpu, seconds, result } = await bench.observer.watch(scene, async () => ({
-      messages,
-      ...(await sendThrough(stage, inbox, messages)),
-    }));
-    bench.progress(
-      `${messages} messages in ${seconds.toFixed(1)} s, ${(messages / seconds).toFixed(0)}/s ` +
-        `(at the platform after ${result.receivedAfter.toFixed(1)} s; ${describeCpu(cpu, messages, seconds)})`,
+    const { pairs, turnMs } = bench.plan;
+    const stage = await bench.stage("whole");
+    const { hub, generator, inbox } = stage;
+    const floor = bench.resources.use(await startFloor(stage.conversations.length));
+    const lines = {
+      hub: { traffic: stage.traffic(1), generator, inbox, databaseUrl: hub.databaseUrl },
+      floor: {
+        traffic: { ...stage.traffic(1), url: floor.url, conversationIds: floor.conversationIds },
+        // Its own, because each generator numbers its messages, and the check wants those of the hub without a gap.
+        generator: bench.resources.use(await startGenerator()),
+        inbox: openInbox(floor.simulatorUrl),
+        databaseUrl: floor.databaseUrl,
+      },
+    } satisfies Record<string, Line>;
+    const floorParts = {
+      hub: floor.pid,
+      postmaster: floor.postmasterPid,
+      simulator: floor.simulatorPid,
+      generator: lines.floor.generator.pid,
+    };
+
+    const startedAt = performance.now();
+    await sendThrough(lines.hub, warmUp);
+    stage.count(warmUp);
+    const perMs = warmUp / (performance.now() - startedAt);
+    const messages = Math.round(Math.min(most, Math.max(fewest, perMs * turnMs * turnTimes)));
+    const send = async (line: Line) => {
+      const before = await readWal(line.databaseUrl);
+      await sendThrough(line, messages);
+      const after = await readWal(line.databaseUrl);
+      const wal = { bytes: after.bytes - before.bytes, checkpoints: after.checkpoints - before.checkpoints };
+      return { messages, wal };
+    };
+    const turns = await takeTurns(
+      {
+        hub: async () => {
+          const scene = { name: "e2e.throughput", hub, generatorPid: generator.pid };
+          const watched = await bench.observer.watch(scene, () => send(lines.hub));
+          stage.count(messages);
+          return watched;
+        },
+        floor: () => bench.observer.meter(floorParts, () => send(lines.floor)),
+      },
+      pairs,
+      ({ hub, floor }, pair) =>
+        bench.progress(
+          `pair ${pair}: ${messages} messages; hub ${(messages / hub.seconds).toFixed(0)}/s (${describeCost(hub)}; ` +
+            `${describeWal(hub)}), floor ${(messages / floor.seconds).toFixed(0)}/s (${describeCost(floor)}; ` +
+            `${describeWal(floor)})`,
+        ),
     );
-    await checkDelivered(stage, inbox, warmUp + messages);
+    await checkDelivered(stage);
+    await checkFloor(floor, lines.floor.inbox);
+    const checkpoints = turns.hub.reduce((sum, { result }) => sum + result.wal.checkpoints, 0);
+    const note = `${checkpoints} checkpoints in the hub's turns; after one, a changed page is written whole`;
     return [
-      atLeast({ name: "e2e.throughput", value: messages / seconds, unit: "messages/s" }, 3_000),
-      atMost({ name: "e2e.cpu", value: (cpu.hub + cpu.postgres) / messages, unit: "µs/message" }, 300),
+      row(
+        { name: "e2e.throughput", unit: "messages/s" },
+        several(turns.hub.map(({ seconds }) => messages / seconds)),
+        atLeast(3_000),
+      ),
+      row(
+        { name: "e2e.cpu", unit: "µs/message" },
+        compare(turns.hub.map(storageUs), turns.floor.map(storageUs)),
+        ...[atMostTimes(1.4), atMost(330)],
+      ),
+      row(
+        { name: "e2e.wal", unit: "B/message", note },
+        compare(turns.hub.map(walBytes), turns.floor.map(walBytes)),
+        atMost(4_000),
+      ),
     ];
   },
 };
 
-/** Resolves when all statuses are applied; `receivedAfter` is when the last message was received, in seconds. */
-async function sendThrough(stage: Stage, inbox: Inbox, count: number): Promise<{ receivedAfter: number }> {
-  const { generator, hub } = stage;
-  const startedAt = performance.now();
-  const before = inbox.messages.length;
-  const deadline = performance.now() + timeoutMs;
-  const sending = generator.run({
-    traffic: stage.traffic(1),
-    connections,
-    pace: { kind: "credit", messages: count },
-  });
-  // Awaited at the end; until then a failure shows there and not as unhandled.
-  sending.catch(() => {});
-  for (;;) {
-    await inbox.read();
-    const received = inbox.messages.length - before;
-    if (received >= count) break;
-    generator.allow(received + onTheWay);
-    await pollUntil(deadline, `${received} of ${count} messages reached the platform`);
-  }
-  const receivedAfter = (performance.now() - startedAt) / 1000;
-  await sending;
-  while (!(await inbox.isIdle())) await pollUntil(deadline, "the platform's webhooks were not all taken");
-  await allRead(hub.databaseUrl, deadline);
-  return { receivedAfter };
+type WalCost = Cost & { result: { wal: { bytes: number; checkpoints: number } } };
+
+function storageUs({ cpu, messages }: Cost): number {
+  return (cpu.hub + cpu.postgres) / messages;
 }
 
-const quiet = { info() {}, warn() {}, error() {} };
-
-/** Asks the database, since to ask the hub for each message would be part of what is measured. */
-async function allRead(databaseUrl: string, deadline: number): Promise<void> {
-  const db = openPool({ url: databaseUrl, size: 1, applicationName: "bench", log: quiet });
-  try {
-    for (;;) {
-      const { rows } = await db.query<{ unread: number }>(
-        "SELECT count(*)::int AS unread FROM deliveries WHERE status <> 'read'",
-      );
-      const { unread } = rows[0]!;
-      if (unread === 0) return;
-      await pollUntil(deadline, `${unread} deliveries were not read`);
-    }
-  } finally {
-    await db.end();
-  }
+function walBytes({ result, messages }: WalCost): number {
+  return result.wal.bytes / messages;
 }
 
-async function pollUntil(deadline: number, state: string): Promise<void> {
-  if (performance.now() > deadline) throw new Error(`After ${timeoutMs / 1000} s ${state}.`);
-  await delay(pollMs);
+function describeWal(cost: WalCost): string {
+  const { checkpoints } = cost.result.wal;
+  return `${walBytes(cost).toFixed(0)} B of WAL${checkpoints > 0 ? `, ${checkpoints} checkpoints` : ""}`;
 }

@@ -1,21 +1,23 @@
-import { checkAccepted, openStage } from "../hub/stage.ts";
+import { checkAccepted } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
-import { atLeastTimes, atMost, type Measure, median, type Row } from "../measure.ts";
+import { atLeastTimes, atMost, compare, type Measure, type Row, row, several } from "../measure.ts";
 import { socketsHere } from "../sockets/crowd-child.ts";
-import { describeCpu } from "../watch/cpu.ts";
+import { takeTurns } from "../turns.ts";
+import { describeCost } from "../watch/cpu.ts";
+import { perSecond } from "./references.ts";
 
-const people = 200;
 /** The load, as a multiple of the hub's maximum. */
 const times = 5;
 /** Enough to fill the commits of a busy hub, but too few to wait long. */
 const busyConnections = 256;
-const rounds = 3;
-const busy: Pace = { kind: "closed", durationMs: 3_000, warmUpMs: 2_000, mayBeRefused: true };
 /** The first seconds, in which the hub finds its limit, are not measured. */
-const flood = { kind: "flood", durationMs: 6_000, warmUpMs: 3_000 } as const;
+const warmUpMs = 1_200;
+/** A turn takes seconds, and all that counts here is large: fewer pairs do. */
+const pairsShare = 0.4;
+/** Connections, as shares of the plan's sockets, and the fewest that are a crowd. */
 const crowds = [
-  { name: "overload", wanted: 2_000 },
-  { name: "overload.crowd", wanted: 10_000 },
+  { name: "overload", share: 0.2, fewest: 1_000 },
+  { name: "overload.crowd", share: 1, fewest: 2_000 },
 ];
 
 /**
@@ -27,53 +29,46 @@ const crowds = [
  */
 export const overload: Measure = {
   names: crowds.flatMap(({ name }) => [`${name}.p99`, `${name}.refused`, `${name}.goodput`]),
+  runs: "whole",
   async run(bench) {
-    const stage = await openStage(bench, { roles: "api", people });
-    const { hub, generator } = stage;
+    const { turnMs: durationMs, sockets } = bench.plan;
+    const pairs = Math.ceil(bench.plan.pairs * pairsShare);
+    const stage = await bench.stage("accept");
     const traffic = stage.traffic(1);
-    let accepted = 0;
-
-    async function load(name: string, connections: number, pace: Pace) {
-      const scene = { name, hub, generatorPid: generator.pid };
-      const { result, cpu, seconds } = await bench.observer.watch(scene, async () => {
-        const result = await generator.run({ traffic, connections, pace });
-        return { ...result, messages: result.accepted };
-      });
-      accepted += result.accepted;
-      return {
-        ...result,
-        perSecond: result.measured / result.seconds,
-        costs: describeCpu(cpu, result.messages, seconds),
-      };
-    }
-
+    const busy: Pace = { kind: "closed", durationMs, warmUpMs, mayBeRefused: true };
     const rows: Row[] = [];
-    for (const { name, wanted } of crowds) {
+    for (const { name, share, fewest } of crowds) {
+      const wanted = Math.max(fewest, sockets * share);
       const connections = socketsHere(wanted);
       if (connections < wanted) bench.progress(`this process may open only ${connections} connections`);
-      const seen = { most: [] as number[], goodput: [] as number[], p99: [] as number[], refused: [] as number[] };
-      for (let round = 1; round <= rounds; round += 1) {
-        const most = await load(`${name}.most`, busyConnections, busy);
-        const pace = { ...flood, requestsPerSecond: times * most.perSecond };
-        const { perSecond, latencyMs, refused, patient, costs, seconds } = await load(name, connections, pace);
-        seen.most.push(most.perSecond);
-        seen.goodput.push(perSecond);
-        seen.p99.push(latencyMs.p99);
-        seen.refused.push(patient.p99);
-        bench.progress(
-          `round ${round}, ${connections} connections: ${most.perSecond.toFixed(0)}/s at most (${most.costs}); of 5 times that ` +
-            `${perSecond.toFixed(0)}/s accepted, p50 ${latencyMs.p50.toFixed(0)} ms, p99 ${latencyMs.p99.toFixed(0)} ms; ` +
-            `${(refused.measured / seconds).toFixed(0)}/s refused, p50 ${refused.latencyMs.p50.toFixed(0)} ms, p99 ` +
-            `${refused.latencyMs.p99.toFixed(0)} ms, of the patient p99 ${patient.p99.toFixed(0)} ms (${costs})`,
-        );
-      }
+      const measureMost = () => stage.load(`${name}.most`, { traffic, connections: busyConnections, pace: busy });
+      const requestsPerSecond = times * perSecond(await measureMost());
+      const pace: Pace = { kind: "flood", durationMs, warmUpMs, requestsPerSecond };
+      const turns = await takeTurns(
+        { flood: () => stage.load(name, { traffic, connections, pace }), most: measureMost },
+        pairs,
+        ({ flood, most }, pair) => {
+          const { latencyMs, refused, patient, seconds } = flood.result;
+          bench.progress(
+            `pair ${pair}, ${connections} connections: ${perSecond(most).toFixed(0)}/s at most (${describeCost(most)}); of ` +
+              `${requestsPerSecond.toFixed(0)}/s ${perSecond(flood).toFixed(0)}/s accepted, p50 ${latencyMs.p50.toFixed(0)} ms, ` +
+              `p99 ${latencyMs.p99.toFixed(0)} ms; ${(refused.measured / seconds).toFixed(0)}/s refused, ` +
+              `p50 ${refused.latencyMs.p50.toFixed(0)} ms, p99 ${refused.latencyMs.p99.toFixed(0)} ms, ` +
+              `of the patient p99 ${patient.p99.toFixed(0)} ms (${describeCost(flood)})`,
+          );
+        },
+        { areWarm: true },
+      );
+      const p99 = several(turns.flood.map(({ result }) => result.latencyMs.p99));
+      const refused = several(turns.flood.map(({ result }) => result.patient.p99));
+      const goodput = compare(turns.flood.map(perSecond), turns.most.map(perSecond));
       rows.push(
-        atMost({ name: `${name}.p99`, value: median(seen.p99), unit: "ms" }, 2_000),
-        atMost({ name: `${name}.refused`, value: median(seen.refused), unit: "ms" }, 100),
-        atLeastTimes({ name: `${name}.goodput`, value: median(seen.goodput), unit: "/s" }, median(seen.most), 0.9),
+        row({ name: `${name}.p99`, unit: "ms" }, p99, atMost(2_000)),
+        row({ name: `${name}.refused`, unit: "ms" }, refused, atMost(100)),
+        row({ name: `${name}.goodput`, unit: "messages/s" }, goodput, atLeastTimes(0.9)),
       );
     }
-    await checkAccepted(stage, accepted);
+    await checkAccepted(stage);
     return rows;
   },
 };

@@ -1,11 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { openDataDir, startHub } from "../hub/bench-hub.ts";
-import { call, setUp } from "../hub/setup.ts";
-import { atMost, type Measure, median } from "../measure.ts";
+import { call, setUp } from "../hub/set-up.ts";
+import { atMost, type Measure, once, row, several } from "../measure.ts";
 import { cpuOf, readResidentBytes } from "../watch/processes.ts";
 
 const idleMs = 10_000;
-const warmStarts = 3;
 
 /**
  * The time from the start of the process until it says that it is ready, the memory that it then holds, and the CPU
@@ -22,7 +21,7 @@ export const start: Measure = {
     await first[Symbol.asyncDispose]();
     const cpu: number[] = [];
     const warm: number[] = [];
-    for (let count = 0; count < warmStarts; count += 1) {
+    for (let count = 0; count < Math.ceil(bench.plan.pairs / 2); count += 1) {
       // Without ADMIN_PASSWORD, which would be checked against the admin's password.
       const hub = bench.resources.use(await startHub({ dataDir, env: { ADMIN_PASSWORD: "" } }));
       warm.push(hub.startedInMs / 1000);
@@ -35,10 +34,10 @@ export const start: Measure = {
     bench.progress(`later starts: ${warm.map((seconds) => `${seconds.toFixed(2)} s`).join(", ")}`);
     bench.progress(`CPU to the first 202: ${cpu.map((seconds) => `${seconds.toFixed(2)} s`).join(", ")}`);
     return [
-      atMost({ name: "start.first", value: first.startedInMs / 1000, unit: "s" }, 10),
-      atMost({ name: "start.warm", value: median(warm), unit: "s" }, 2),
-      atMost({ name: "start.cpu", value: median(cpu), unit: "s" }, 1.2),
-      atMost({ name: "memory.idle", value: idleMib, unit: "MiB" }, 150),
+      row({ name: "start.first", unit: "s" }, once(first.startedInMs / 1000), atMost(10)),
+      row({ name: "start.warm", unit: "s" }, several(warm), atMost(2)),
+      row({ name: "start.cpu", unit: "s" }, several(cpu), atMost(1.2)),
+      row({ name: "memory.idle", unit: "MiB" }, once(idleMib), atMost(150)),
     ];
   },
 };

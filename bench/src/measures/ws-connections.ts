@@ -1,34 +1,38 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { alone, atMost, beside, type Measure, type Row } from "../measure.ts";
+import { atMost, type Measure, once, type Row, row } from "../measure.ts";
 import type { SocketsOrder } from "../reference/sockets-process.ts";
 import { fill, openArena, startBareServer } from "../sockets/arena.ts";
 import { socketsHere } from "../sockets/crowd-child.ts";
 import { type MemoryFigures, openInspector } from "../watch/inspector.ts";
 import { cpuOf } from "../watch/processes.ts";
 
-const wanted = 10_000;
-const idleMs = 20_000;
-/** After the last handshake, until what it began has ended. */
-const settleMs = 3_000;
+/** In turns of the plan. */
+const idleTurns = 6;
+/** After the last handshake, until what it began has ended; in turns of the plan. */
+const settleTurns = 4;
 
 /** What ten thousand sockets cost that are there and say nothing, each of another user; beside as many of a bare server. */
 export const wsConnections: Measure = {
   names: ["ws.connections", "ws.connections.connect", "ws.connections.idle"],
   async run(bench): Promise<Row[]> {
-    const count = socketsHere(wanted);
-    if (count < wanted) bench.progress(`a process may open few files here: ${count} sockets`);
-    const arena = await openArena(bench, { mayCount: false });
-    const { hub } = arena;
-    const authorizations = await arena.agents(count);
+    const { sockets } = bench.plan;
+    const count = socketsHere(sockets);
+    if (count < sockets) bench.progress(`a process may open few files here: ${count} sockets`);
+    const { stage, agents: authorizations } = await openArena(bench, count);
+    const { hub } = stage;
     const inspector = await openInspector(hub.inspectorUrl!);
-    const before = await inspector.memory();
+    const { turnMs } = bench.plan;
+    const idlePercent = (pid: number) => percentOfCore(pid, idleTurns * turnMs);
+    // A process keeps some of the memory that it no longer uses for a while.
+    await inspector.memory();
     const idleBefore = await idlePercent(hub.pid);
+    const before = await inspector.memory();
     const { crowd, seconds } = await bench.observer
       .watch({ name: "ws.connections", hub, generatorPid: null }, async () => {
         return { ...(await fill(bench, hub.url, authorizations)), messages: count };
       })
       .then(({ result }) => result);
-    await delay(settleMs);
+    await delay(settleTurns * turnMs);
     const after = await inspector.memory();
     const idle = await idlePercent(hub.pid);
     inspector.close();
@@ -39,7 +43,7 @@ export const wsConnections: Measure = {
     const memory = () => bare.ask<MemoryFigures>({ kind: "memory" } satisfies SocketsOrder);
     const bareBefore = await memory();
     const reference = await fill(bench, bare.url, authorizations);
-    await delay(settleMs);
+    await delay(settleTurns * turnMs);
     const bareAfter = await memory();
     const bareIdle = await idlePercent(bare.pid);
     await reference.crowd.close();
@@ -54,17 +58,18 @@ export const wsConnections: Measure = {
         `(heap ${theirs.heap.toFixed(1)}); idle ${idle.toFixed(1)} % of a core (without sockets ${idleBefore.toFixed(1)} %), ` +
         `bare ${bareIdle.toFixed(1)} %`,
     );
+    const note = `${count} sockets`;
     return [
-      atMost({ name: "ws.connections", value: own.rss, unit: "KB each" }, 12, theirs.rss),
-      beside({ name: "ws.connections.connect", value: seconds, unit: "s" }, reference.seconds),
-      alone({ name: "ws.connections.idle", value: idle, unit: "% of a core" }),
+      row({ name: "ws.connections", unit: "KB each", note }, once(own.rss, theirs.rss), atMost(12)),
+      row({ name: "ws.connections.connect", unit: "s" }, once(seconds, reference.seconds)),
+      row({ name: "ws.connections.idle", unit: "% of a core" }, once(idle)),
     ];
   },
 };
 
 /** CPU time of a process while nothing is asked of it. */
-async function idlePercent(pid: number): Promise<number> {
+async function percentOfCore(pid: number, ms: number): Promise<number> {
   const before = cpuOf(pid);
-  await delay(idleMs);
-  return ((cpuOf(pid) - before) / (idleMs * 1_000)) * 100;
+  await delay(ms);
+  return ((cpuOf(pid) - before) / (ms * 1_000)) * 100;
 }

@@ -1,16 +1,19 @@
 import { startChild } from "../child.ts";
-import { checkAccepted, openStage } from "../hub/stage.ts";
+import { checkAccepted } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
-import { atMost, type Measure } from "../measure.ts";
+import { atMost, type Measure, once, row } from "../measure.ts";
 import type { ProbeOptions, ProbeResult } from "../sockets/prober.ts";
+import { perSecond } from "./references.ts";
 
-const people = 200;
 const busyConnections = 64;
 const openConnections = 256;
-/** Messages whose way is timed; the load beside them must last at least as long. */
-const probes = { warmUp: 50, count: 500, pauseMs: 5 };
+/** Messages whose way is timed, for each pair of a plan. */
+const probesPerPair = 80;
+const warmUp = 30;
+const pauseMs = 5;
 const firstProbe = 1_000_000_000;
-const loadMs = 8_000;
+/** The load beside the probes lasts so long for each of them, which is more than they take on most machines. */
+const loadMsPerProbe = 12;
 
 /**
  * From the 202 of a message until a socket receives it: with nothing else under way, and beside half of the most that
@@ -20,51 +23,46 @@ const loadMs = 8_000;
 export const wsLatency: Measure = {
   names: ["ws.latency.p50", "ws.latency.p99", "ws.latency.loaded.p50", "ws.latency.loaded.p99"],
   async run(bench) {
-    const stage = await openStage(bench, { roles: "api,realtime", people });
-    const { hub, generator, authorization, conversations } = stage;
+    const { pairs, turnMs } = bench.plan;
+    const stage = await bench.stage("sockets");
+    const { hub, authorization, conversations } = stage;
     const prober = bench.resources.use(await startChild("./sockets/prober-process.ts"));
     const { conversationId } = conversations[0]!;
     const traffic = stage.traffic(1);
-    let accepted = 0;
+    const probes = { warmUp, count: pairs * probesPerPair, pauseMs };
     const timed = async (first: number) => {
       const options: ProbeOptions = { url: hub.url, authorization, conversationId, first, ...probes };
       const result = await prober.ask<ProbeResult>(options);
-      accepted += result.sent;
-      return result;
+      stage.count(result.sent);
+      return { ...result, messages: result.sent };
     };
 
     const scene = { name: "ws.latency", hub, generatorPid: prober.pid };
-    const { result: quiet } = await bench.observer.watch(scene, async () => {
-      return { ...(await timed(firstProbe)), messages: probes.warmUp + probes.count };
-    });
-    const most = await generator.run({
+    const { result: quiet } = await bench.observer.watch(scene, () => timed(firstProbe));
+    const most = await stage.load("ws.latency.most", {
       traffic,
       connections: busyConnections,
-      pace: { kind: "closed", durationMs: 3_000, warmUpMs: 1_000 },
+      pace: { kind: "closed", durationMs: 2 * turnMs, warmUpMs: turnMs },
     });
-    const requestsPerSecond = most.measured / most.seconds / 2;
-    const pace: Pace = { kind: "open", durationMs: loadMs, warmUpMs: 0, requestsPerSecond };
-    const loadScene = { name: "ws.latency.loaded", hub, generatorPid: generator.pid };
-    const { result: loaded } = await bench.observer.watch(loadScene, async () => {
-      const load = generator.run({ traffic, connections: openConnections, pace });
-      const probed = await timed(2 * firstProbe);
-      const { accepted: besides } = await load;
-      accepted += besides;
-      return { ...probed, messages: besides + probed.sent };
-    });
-    await checkAccepted(stage, accepted + most.accepted);
+    const requestsPerSecond = perSecond(most) / 2;
+    const durationMs = (probes.warmUp + probes.count) * loadMsPerProbe;
+    const pace: Pace = { kind: "open", durationMs, warmUpMs: 0, requestsPerSecond };
+    const load = stage.load("ws.latency.loaded", { traffic, connections: openConnections, pace });
+    const loaded = await timed(2 * firstProbe);
+    await load;
+    await checkAccepted(stage);
     bench.progress(
       `alone: received after ${describe(quiet.received)}, accepted after ${describe(quiet.accepted)}; ` +
         `at ${requestsPerSecond.toFixed(0)} messages/s: received after ${describe(loaded.received)}, ` +
         `accepted after ${describe(loaded.accepted)}`,
     );
-    const row = (name: string, result: ProbeResult, quantile: "p50" | "p99", goal: number) =>
-      atMost({ name, value: result.received[quantile], unit: "ms" }, goal, result.accepted[quantile]);
+    const latency = (name: string, result: ProbeResult, at: "p50" | "p99", goal: number) =>
+      row({ name, unit: "ms" }, once(result.received[at], result.accepted[at]), atMost(goal));
     return [
-      row("ws.latency.p50", quiet, "p50", 5),
-      row("ws.latency.p99", quiet, "p99", 20),
-      row("ws.latency.loaded.p50", loaded, "p50", 5),
-      row("ws.latency.loaded.p99", loaded, "p99", 20),
+      latency("ws.latency.p50", quiet, "p50", 5),
+      latency("ws.latency.p99", quiet, "p99", 20),
+      latency("ws.latency.loaded.p50", loaded, "p50", 5),
+      latency("ws.latency.loaded.p99", loaded, "p99", 20),
     ];
   },
 };

@@ -1,47 +1,34 @@
 import { type Child, startChild } from "../child.ts";
-import { type BenchHub, openDataDir, startHub } from "../hub/bench-hub.ts";
 import { makeUsers } from "../hub/make-users.ts";
-import { call, setUp, type Workplace } from "../hub/setup.ts";
+import { call } from "../hub/set-up.ts";
+import type { Stage } from "../hub/stage.ts";
 import type { Bench } from "../measure.ts";
 import type { SocketsOrder } from "../reference/sockets-process.ts";
-import { countStatementsFromNextStart } from "../watch/statements.ts";
 import { type CrowdChild, startCrowd } from "./crowd-child.ts";
 
 /** A hub that only sends to sockets, and agents who receive all events of its workspace. */
-export interface Arena extends Workplace {
-  hub: BenchHub;
-  agents(count: number): Promise<string[]>;
+export interface Arena {
+  stage: Stage;
+  /** Credentials, each of another agent. */
+  agents: string[];
   /** How many events the feed holds: the cursor of the newest. */
   head(): Promise<number>;
-  /** Sends messages, one event each, by one request; the time of its response. */
+  /** Sends messages, one event each, by one request; resolves with its answer. */
   say(count: number): Promise<void>;
 }
 
 /** Handshakes at the same time. */
-const atOnce = 200;
+export const atOnce = 200;
+const agentsOf = new WeakMap<Stage, Promise<string[]>>();
 
-/** `mayCount` lets the database count statements, as a profile does. */
-export async function openArena(bench: Bench, { mayCount }: { mayCount: boolean }): Promise<Arena> {
-  const { resources, observer } = bench;
-  const dataDir = resources.use(openDataDir()).path;
-  // Messages are accepted and published, and not routed: deliveries would be events too.
-  const roles = "api,realtime";
-  if (mayCount || observer.isProfiling) {
-    await using first = await startHub({ dataDir, roles });
-    await countStatementsFromNextStart(first.databaseUrl);
-  }
-  const hub = resources.use(await startHub({ dataDir, roles, isInspected: true }));
-  const workplace = await setUp(hub, 1);
-  const { authorization, conversations } = workplace;
-  const { workspace_id } = await call<{ workspace_id: string }>(hub.url, "/v1/me", authorization);
+export async function openArena(bench: Bench, count: number): Promise<Arena> {
+  const stage = await bench.stage("sockets");
+  const { hub, authorization, conversations } = stage;
   const { conversationId } = conversations[0]!;
+  if (!agentsOf.has(stage)) agentsOf.set(stage, makeAgents(stage, count));
   return {
-    ...workplace,
-    hub,
-    async agents(count) {
-      const made = await makeUsers(hub, { workspaceId: workspace_id, role: "agent", users: count });
-      return made.map(({ authorization: own }) => own);
-    },
+    stage,
+    agents: await agentsOf.get(stage)!,
     async head() {
       let after = "";
       for (;;) {
@@ -54,11 +41,17 @@ export async function openArena(bench: Bench, { mayCount }: { mayCount: boolean 
     async say(count) {
       const message = { conversation_id: conversationId, payload: { type: "text", text: "x".repeat(100) } };
       await call(hub.url, "/v1/messages/batch", authorization, { messages: Array(count).fill(message) });
+      stage.count(count);
     },
   };
 }
 
-interface BareServer {
+async function makeAgents({ hub, workspaceId }: Stage, users: number): Promise<string[]> {
+  const made = await makeUsers(hub, { workspaceId, role: "agent", users });
+  return made.map(({ authorization }) => authorization);
+}
+
+export interface BareServer {
   url: string;
   pid: number;
   ask: Child["ask"];

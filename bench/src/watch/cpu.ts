@@ -1,31 +1,38 @@
 import { availableParallelism, cpus } from "node:os";
-import type { BenchHub } from "../hub/bench-hub.ts";
 import { readProcesses } from "./processes.ts";
 
+/** The processes of what is measured, or of its reference. */
+export interface Parts {
+  /** The hub, or the program that stands for it. */
+  hub: number;
+  postmaster: number | null;
+  simulator: number | null;
+  generator: number | null;
+}
+
+/** Microseconds of core time. */
 export interface CpuSplit {
   hub: number;
   /** The server with all its backends. */
   postgres: number;
   simulator: number;
   generator: number;
-  /** Programs that have no part in it, the bench itself aside: what they use, the figures lack. */
+  /** Programs that have no part in it, except for the bench itself: the measured parts lack what these use. */
   others: number;
 }
 
 const parts = ["hub", "postgres", "simulator", "generator", "others"] as const satisfies (keyof CpuSplit)[];
 
-export function readCpu(hub: Pick<BenchHub, "pid" | "postmasterPid">, generatorPid: number | null): CpuSplit {
+export function readCpu({ hub, postmaster, simulator, generator }: Parts): CpuSplit {
   const processes = readProcesses();
   const sum = (isPart: (one: { pid: number; parent: number }) => boolean) =>
-    processes.filter(isPart).reduce((total, one) => total + one.cpuUs, 0);
-  const { pid, postmasterPid } = hub;
-  const postmaster = processes.find((one) => one.pid === postmasterPid);
+    processes.filter(isPart).reduce((total, one) => total + one.threadsUs, 0);
+  const ended = processes.find((one) => one.pid === postmaster)?.endedChildrenUs ?? 0;
   const split = {
-    hub: sum((one) => one.pid === pid),
-    postgres:
-      sum((one) => one.pid === postmasterPid || one.parent === postmasterPid) + (postmaster?.endedChildrenUs ?? 0),
-    simulator: sum((one) => one.parent === pid && one.pid !== postmasterPid),
-    generator: sum((one) => one.pid === generatorPid),
+    hub: sum((one) => one.pid === hub),
+    postgres: postmaster === null ? 0 : sum((one) => one.pid === postmaster || one.parent === postmaster) + ended,
+    simulator: sum((one) => one.pid === simulator),
+    generator: sum((one) => one.pid === generator),
   };
   const known = Object.values(split).reduce(
     (total, us) => total + us,
@@ -47,7 +54,24 @@ export function add(a: CpuSplit, b: CpuSplit): CpuSplit {
   return Object.fromEntries(parts.map((part) => [part, a[part] + b[part]])) as unknown as CpuSplit;
 }
 
-export function describeCpu(cpu: CpuSplit, messages: number, seconds: number): string {
+/** What some messages cost. */
+export interface Cost {
+  messages: number;
+  seconds: number;
+  cpu: CpuSplit;
+}
+
+/** Core time of all parts for one message, in microseconds. */
+export function coreUs({ cpu, messages }: Cost): number {
+  return (cpu.hub + cpu.postgres + cpu.simulator + cpu.generator) / messages;
+}
+
+/** Messages for each second of core time of all parts: a rate that other load on the machine hardly changes. */
+export function perCoreSecond(cost: Cost): number {
+  return 1e6 / coreUs(cost);
+}
+
+export function describeCost({ cpu, messages, seconds }: Cost): string {
   const own = parts.filter((part) => part !== "others" && cpu[part] > 0);
   const figures = own.map((part) => `${part} ${(cpu[part] / messages).toFixed(1)} µs`);
   return `${figures.join(", ")} a message; others ${Math.round(shareOfOthers(cpu, seconds) * 100)} % of the machine`;

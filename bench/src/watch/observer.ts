@@ -1,5 +1,5 @@
 import type { BenchHub } from "../hub/bench-hub.ts";
-import { add, type CpuSplit, readCpu, shareOfOthers, subtract } from "./cpu.ts";
+import { add, type Cost, type CpuSplit, type Parts, readCpu, shareOfOthers, subtract } from "./cpu.ts";
 import { type FunctionTimes, functionTimes } from "./functions.ts";
 import { openInspector } from "./inspector.ts";
 import { readStatements, resetStatements, type StatementTime } from "./statements.ts";
@@ -8,7 +8,13 @@ export interface Observer {
   /** Whether hubs are to be started with their inspector open and their statements counted. */
   readonly isProfiling: boolean;
   /** Runs `work`, which returns how many messages it moved, and measures its cost. */
-  watch<Result extends { messages: number }>(scene: Scene, work: () => Promise<Result>): Promise<Watched<Result>>;
+  watch<Result extends Work>(scene: Scene, work: () => Promise<Result>): Promise<Watched<Result>>;
+  /** As `watch`, for a reference: it is never profiled. */
+  meter<Result extends Work>(parts: Parts, work: () => Promise<Result>): Promise<Watched<Result>>;
+}
+
+interface Work {
+  messages: number;
 }
 
 interface Scene {
@@ -18,10 +24,8 @@ interface Scene {
   generatorPid: number | null;
 }
 
-interface Watched<Result> {
+export interface Watched<Result> extends Cost {
   result: Result;
-  seconds: number;
-  cpu: CpuSplit;
 }
 
 export interface Profile {
@@ -39,7 +43,8 @@ interface Surroundings {
 }
 
 export function plainObserver(surroundings: Surroundings): Observer {
-  return { isProfiling: false, watch: (scene, work) => observe(surroundings, scene, work) };
+  const meter: Observer["meter"] = (parts, work) => observe(surroundings, parts, work);
+  return { isProfiling: false, watch: (scene, work) => meter(partsOf(scene), work), meter };
 }
 
 const listedStatements = 16;
@@ -49,6 +54,7 @@ export function profilingObserver(surroundings: Surroundings): Observer & { prof
   const profiles = new Map<string, Profile>();
   return {
     isProfiling: true,
+    meter: (parts, work) => observe(surroundings, parts, work),
     async watch(scene, work) {
       const { name, hub } = scene;
       const known = profiles.get(name);
@@ -56,7 +62,7 @@ export function profilingObserver(surroundings: Surroundings): Observer & { prof
       const inspector = await openInspector(hub.inspectorUrl!);
       try {
         await inspector.startProfile();
-        const watched = await observe(surroundings, scene, work);
+        const watched = await observe(surroundings, partsOf(scene), work);
         const functions = known?.functions ?? functionTimes();
         functions.add(await inspector.stopProfile());
         profiles.set(name, {
@@ -76,16 +82,20 @@ export function profilingObserver(surroundings: Surroundings): Observer & { prof
   };
 }
 
-async function observe<Result>(
+export function partsOf({ hub, generatorPid }: Pick<Scene, "hub" | "generatorPid">): Parts {
+  return { hub: hub.pid, postmaster: hub.postmasterPid, simulator: hub.simulatorPid, generator: generatorPid };
+}
+
+async function observe<Result extends Work>(
   surroundings: Surroundings,
-  { hub, generatorPid }: Scene,
+  parts: Parts,
   work: () => Promise<Result>,
 ): Promise<Watched<Result>> {
-  const before = readCpu(hub, generatorPid);
+  const before = readCpu(parts);
   const startedAt = performance.now();
   const result = await work();
   const seconds = (performance.now() - startedAt) / 1000;
-  const cpu = subtract(readCpu(hub, generatorPid), before);
+  const cpu = subtract(readCpu(parts), before);
   surroundings.othersShare = Math.max(surroundings.othersShare, shareOfOthers(cpu, seconds));
-  return { result, seconds, cpu };
+  return { result, messages: result.messages, seconds, cpu };
 }

@@ -53,7 +53,7 @@ export async function runStatement(databaseUrl: string, text: string, values: un
   await withDb(databaseUrl, (db) => db.query(text, values));
 }
 
-async function withDb<Result>(databaseUrl: string, work: (db: Pool) => Promise<Result>): Promise<Result> {
+export async function withDb<Result>(databaseUrl: string, work: (db: Pool) => Promise<Result>): Promise<Result> {
   const db = openPool({ url: databaseUrl, size: 1, applicationName: "bench watch", log: quiet });
   try {
     return await work(db);

@@ -1,0 +1,75 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { openPool } from "../../../server/src/lib/postgres.ts";
+import type { Generator } from "../load/generator.ts";
+import type { Traffic } from "../load/requests.ts";
+import { movedTo } from "../movement.ts";
+import type { Inbox } from "./simulator.ts";
+
+/** A hub or the floor, from its requests to its receipts. */
+export interface Line {
+  traffic: Traffic;
+  generator: Generator;
+  inbox: Inbox;
+  databaseUrl: string;
+}
+
+const connections = 32;
+/** Messages that may be on their way to the platform: enough to keep every step busy, too few to pile up. */
+const onTheWay = 1_000;
+const pollMs = 50;
+
+/**
+ * Sends messages one by one, each to one of many people on WhatsApp, as fast as they get there. Resolves when the last of
+ * their statuses, `read` unless the platform sends fewer, is applied. It waits as long as something moves.
+ */
+export async function sendThrough(
+  { traffic, generator, inbox, databaseUrl }: Line,
+  count: number,
+  until: "sent" | "read" = "read",
+): Promise<void> {
+  const before = inbox.messages.length;
+  const sending = generator.run({ traffic, connections, pace: { kind: "credit", messages: count } });
+  const failed = sending.then(() => new Promise<never>(() => {}));
+  // Awaited in each poll; a failure between two of them is not unhandled.
+  failed.catch(() => {});
+  const poll = () => Promise.race([delay(pollMs), failed]);
+
+  for (;;) {
+    await inbox.read();
+    const received = inbox.messages.length - before;
+    movedTo(`${received} of ${count} messages reached the platform`);
+    if (received >= count) break;
+    generator.allow(received + onTheWay);
+    await poll();
+  }
+  await sending;
+  await waitUntilApplied({ inbox, databaseUrl }, until, failed);
+}
+
+/** Resolves when the platform has sent all of its webhooks, and the receipts in them are applied. */
+export async function waitUntilApplied(
+  { inbox, databaseUrl }: Pick<Line, "inbox" | "databaseUrl">,
+  until: "sent" | "read",
+  failed?: Promise<never>,
+): Promise<void> {
+  const poll = () => Promise.race([delay(pollMs), ...(failed ? [failed] : [])]);
+  while (!(await inbox.isIdle())) await poll();
+  // The database is asked, because asking the hub for each message would be part of what is measured.
+  const db = openPool({ url: databaseUrl, size: 1, applicationName: "bench", log: quiet, statementTimeoutMs: 0 });
+  try {
+    for (;;) {
+      const { rows } = await db.query<{ missing: number }>(
+        "SELECT count(*)::int AS missing FROM deliveries WHERE status < $1::delivery_status",
+        [until],
+      );
+      const { missing } = rows[0]!;
+      movedTo(`${missing} deliveries are not ${until}`);
+      if (missing === 0) return;
+      await poll();
+    }
+  } finally {
+    await db.end();
+  }
+}
+
+const quiet = { info() {}, warn() {}, error() {} };
