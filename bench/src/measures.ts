@@ -8,6 +8,7 @@ import { e2eLatency } from "./measures/e2e-latency.ts";
 import { e2eThroughput } from "./measures/e2e-throughput.ts";
 import { overload } from "./measures/overload.ts";
 import { start } from "./measures/start.ts";
+import { webhookP99 } from "./measures/webhook-p99.ts";
 import { wsConnections } from "./measures/ws-connections.ts";
 import { wsFanout } from "./measures/ws-fanout.ts";
 import { wsLatency } from "./measures/ws-latency.ts";
@@ -24,6 +25,7 @@ export const measures: readonly Measure[] = [
   authLogins,
   e2eLatency,
   e2eThroughput,
+  webhookP99,
   wsConnections,
   wsFanout,
   wsLatency,
