@@ -6,6 +6,7 @@ import { authCost } from "./measures/auth-cost.ts";
 import { authLogins } from "./measures/auth-logins.ts";
 import { e2eLatency } from "./measures/e2e-latency.ts";
 import { e2eThroughput } from "./measures/e2e-throughput.ts";
+import { growth } from "./measures/growth.ts";
 import { overload } from "./measures/overload.ts";
 import { start } from "./measures/start.ts";
 import { webhookP99 } from "./measures/webhook-p99.ts";
@@ -30,4 +31,5 @@ export const measures: readonly Measure[] = [
   wsFanout,
   wsLatency,
   wsStorm,
+  growth,
 ];
