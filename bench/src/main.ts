@@ -43,6 +43,8 @@ else process.exit(await run());
 
 async function run(): Promise<number> {
   const startedAt = performance.now();
+  // At once: the checkout may change during the run.
+  const machine = describeMachine();
   const wanted = chosen(options.only, options.quick);
   const surroundings = { othersShare: 0 };
   const profiler = options.profile ? profilingObserver(surroundings) : null;
@@ -94,7 +96,7 @@ async function run(): Promise<number> {
     finished_at: new Date().toISOString(),
     is_quick: options.quick,
     seconds: (performance.now() - startedAt) / 1_000,
-    machine: describeMachine(),
+    machine,
     disk: { quiet: disk.quiet, during: disk.during() },
     others_share: othersShare,
     measures: rows,
