@@ -26,7 +26,7 @@ export async function startChild(program: string): Promise<Child> {
   const ended = new Error(`The bench's process ${program} ended unexpectedly.`);
   child.once("exit", () => waiting?.reject(ended));
   child.on("message", (reply: Reply) => {
-    moved(reply.kind === "moved" ? reply.what : `an answer of ${program}`);
+    moved(reply.kind === "moved" ? reply.what : `a reply of ${program}`);
     if (reply.kind === "moved") return;
     const { resolve, reject } = waiting!;
     waiting = null;
@@ -56,7 +56,7 @@ export async function startChild(program: string): Promise<Child> {
   };
 }
 
-/** The other side: answers each order with what `work` returns; null is for orders without a result. */
+/** The other side: replies to each order with what `work` returns; null is for orders without a result. */
 export function serve(work: (order: never) => Promise<unknown> | null): void {
   const send = (reply: Reply) => void process.send!(reply);
   reportMovements((what) => send({ kind: "moved", what }));

@@ -1,6 +1,6 @@
 /**
  * A bench fails when nothing moves, never because a machine is slow. Code that counts something calls `moved` when the
- * count changes: an answer, a received message, an open socket, a finished turn. Children report to their parent.
+ * count changes: a response, a received message, an open socket, a finished turn. Children report to their parent.
  */
 export interface Supervision extends Disposable {
   /** Rejects with a `Standstill` once nothing has moved for `stillMs`. */

@@ -2,7 +2,7 @@ import { openChecker, type Report } from "../../../e2e/src/checker.ts";
 import { numberOf, textOf } from "../load/requests.ts";
 import { CheckFailed } from "../measure.ts";
 import { moved } from "../movement.ts";
-import { call, each } from "./set-up.ts";
+import { call, each } from "./setup.ts";
 import type { Stage } from "./stage.ts";
 
 /** Messages whose whole trail of statuses is read. */

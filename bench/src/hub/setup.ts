@@ -36,7 +36,7 @@ export async function setUp(hub: BenchHub, people: number): Promise<Workplace> {
 }
 
 /**
- * One call with JSON both ways; throws on every answer that is not 2xx. A body makes it a POST. After a 503, which means
+ * One call with JSON both ways; throws on every response that is not 2xx. A body makes it a POST. After a 503, which means
  * that nothing was changed, it calls again: a machine whose disk stalls makes a run slower, and does not fail it.
  */
 export async function call<Result>(
@@ -58,7 +58,7 @@ export async function call<Result>(
     await delay(Number(response.headers.get("retry-after") ?? 1) * 1_000);
     return call(url, path, authorization, body);
   }
-  if (!response.ok) throw new Error(`${path} answered ${response.status}: ${text.slice(0, 500)}`);
+  if (!response.ok) throw new Error(`${path} returned ${response.status}: ${text.slice(0, 500)}`);
   return (text === "" ? undefined : JSON.parse(text)) as Result;
 }
 
@@ -72,7 +72,7 @@ export async function each<Item, Result>(
     while (next < items.length) {
       const index = next++;
       results[index] = await work(items[index]!);
-      moved("a call of the set-up or of a check");
+      moved("a call of the setup or of a check");
     }
   });
   await Promise.all(workers);

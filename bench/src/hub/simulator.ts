@@ -1,5 +1,5 @@
 import type { SentMessage } from "../load/receipts.ts";
-import { call } from "./set-up.ts";
+import { call } from "./setup.ts";
 
 /** What a person got on WhatsApp. */
 export interface ReceivedMessage extends SentMessage {

@@ -5,7 +5,7 @@ import { CheckFailed } from "../measure.ts";
 import type { Observer, Scene, Watched } from "../watch/observer.ts";
 import { countStatementsFromNextStart } from "../watch/statements.ts";
 import { type BenchHub, openDataDir, startHub } from "./bench-hub.ts";
-import { call, each, setUp, type Workplace } from "./set-up.ts";
+import { call, each, setUp, type Workplace } from "./setup.ts";
 import { type Inbox, openInbox } from "./simulator.ts";
 
 /** A hub on a database that was empty at first, people to write to, and a generator that writes. */
@@ -140,7 +140,7 @@ export async function openStage(resources: AsyncDisposableStack, observer: Obser
   };
 }
 
-/** Every message that was answered with 202 has a place in its conversation, and no other has one. */
+/** Every message that got 202 has a place in its conversation, and no other has one. */
 export async function checkAccepted({ hub, authorization, conversations, accepted }: Stage): Promise<void> {
   const counts = await each(conversations, async ({ conversationId }) => {
     const { last_seq } = await call<{ last_seq: number }>(

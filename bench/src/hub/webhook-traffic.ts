@@ -1,6 +1,6 @@
 import { defaultWhatsAppAccount as account } from "../../../simulator/src/default-accounts.ts";
 import type { ReceiptTraffic, SentMessage } from "../load/receipts.ts";
-import { call } from "./set-up.ts";
+import { call } from "./setup.ts";
 import type { Stage } from "./stage.ts";
 
 /** Receipts of these messages, from the platform to the hub. */

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import { openConnection } from "./connection.ts";
 
-// The request would wait for its answer for ever.
+// The request would wait for its response forever.
 test("a request on a connection that was closed while it was idle fails", async () => {
   const server = createServer((socket) => void socket.end()).listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -12,7 +12,7 @@ test("a request on a connection that was closed while it was idle fails", async 
   const lost = Promise.withResolvers<void>();
   const connection = await openConnection(
     { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
-    () => assert.fail("there is no answer"),
+    () => assert.fail("there is no response"),
     ({ message }) => {
       failures.push(message);
       lost.resolve();

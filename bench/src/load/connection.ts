@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 
 /** One keep-alive HTTP/1.1 connection with one request at a time: the least a generator can spend on a request. */
 export interface Connection {
-  /** The whole request. Must not be changed before its answer. On a lost connection it fails at once. */
+  /** The whole request. Must not be changed before its response. On a lost connection it fails at once. */
   send(request: Buffer): void;
   close(): void;
 }

@@ -5,14 +5,14 @@ import { makeReceiptRequest, type ReceiptTraffic } from "./receipts.ts";
 import { makeRequest, type Request, type Traffic } from "./requests.ts";
 
 /**
- * How requests follow each other. `closed`: each connection sends as soon as it was answered. `open`: at a fixed rate,
- * independent of the answers; latency counts from when a request should have left, and one that found no idle connection
+ * How requests follow each other. `closed`: each connection sends as soon as it has its response. `open`: at a fixed rate,
+ * independent of the responses; latency counts from when a request should have left, and one that found no idle connection
  * leaves later. `flood`: at a fixed rate that is too
- * much: 503 is an answer like another, a request that finds no idle connection is dropped, and latency counts from when
+ * much: 503 counts as a response like any other, a request that finds no idle connection is dropped, and latency counts from when
  * a request left. One connection of `patientShare` waits as long as `retry-after` says, the others send at once.
  * `credit`: as `closed`, but never more messages than were allowed so far.
  *
- * A request that is answered with 503, where the pace does not expect it, is sent again after `retry-after`: a machine
+ * A request that gets 503, where the pace does not expect it, is sent again after `retry-after`: a machine
  * whose disk stalls makes a run slower, and does not fail it.
  */
 export type Pace =
@@ -32,7 +32,7 @@ export interface LoadResult {
   accepted: number;
   /** Number of the first message that was not sent. */
   nextMessage: number;
-  /** Of those, answered within the measured time; `open`: due within it. */
+  /** Of those, accepted within the measured time; `open`: due within it. */
   measured: number;
   /** The measured time: without the warm-up. */
   seconds: number;
@@ -126,7 +126,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
     const now = performance.now();
     const countsAt = pace.kind === "open" ? worker.since : now;
     const isMeasured = countsAt >= measuredFrom && countsAt <= endsAt;
-    if (mayBeRefused || status !== 503) moved("an answer to a request of the generator");
+    if (mayBeRefused || status !== 503) moved("a response to a request of the generator");
     if (wanted.includes(status)) {
       accepted += batchSize;
       if (isMeasured) {

@@ -13,7 +13,7 @@ const connections = 64;
 /** Modest: what is measured is what waiting costs, and not where the hub ends. */
 const requestsPerSecond = 200;
 const warmUpMs = 300;
-/** Fewer pairs than elsewhere: after each, the hub takes seconds to end the log-ins that it has accepted. */
+/** Fewer pairs than elsewhere: after each, the hub takes seconds to end the logins that it has accepted. */
 const pairsShare = 0.6;
 /** A turn is longer than that of other measures, because there are few requests. */
 const turnTimes = 2;
@@ -51,8 +51,8 @@ export const authLogins: Measure = {
         const [quiet, busy] = [alone.result.latencyMs, beside.result.latencyMs];
         bench.progress(
           `pair ${pair}: p99 ${quiet.p99.toFixed(2)} ms alone (longest ${quiet.max.toFixed(2)}), ` +
-            `${busy.p99.toFixed(2)} ms beside log-ins (longest ${busy.max.toFixed(2)}), ` +
-            `${(beside.loggedIn / beside.seconds).toFixed(0)} log-ins a second, ${beside.refused} sent back ` +
+            `${busy.p99.toFixed(2)} ms beside logins (longest ${busy.max.toFixed(2)}), ` +
+            `${(beside.loggedIn / beside.seconds).toFixed(0)} logins a second, ${beside.refused} sent back ` +
             `(${describeCost(beside)})`,
         );
       },
@@ -97,7 +97,7 @@ function startLogIns(url: string, usernames: readonly string[], password: string
   }
 
   const running = Promise.all(usernames.map(logInAgain));
-  // A log-in that fails is reported when it is awaited.
+  // A login that fails is reported when it is awaited.
   running.catch(() => {});
   return {
     async stop() {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { checkDelivered } from "../hub/check-delivered.ts";
 import { waitUntilApplied } from "../hub/send-through.ts";
-import { call } from "../hub/set-up.ts";
+import { call } from "../hub/setup.ts";
 import { conversationOf, numberOf, textOf } from "../load/requests.ts";
 import { type Measure, once, quantile, row } from "../measure.ts";
 import { moved, movedTo } from "../movement.ts";

@@ -1,6 +1,6 @@
 import { fillDatabase } from "../hub/fill-database.ts";
 import { sendThrough } from "../hub/send-through.ts";
-import { call, each } from "../hub/set-up.ts";
+import { call, each } from "../hub/setup.ts";
 import { checkAccepted, openStage, type Stage } from "../hub/stage.ts";
 import { receiptTraffic } from "../hub/webhook-traffic.ts";
 import { startGenerator } from "../load/generator.ts";

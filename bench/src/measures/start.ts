@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { openDataDir, startHub } from "../hub/bench-hub.ts";
-import { call, setUp } from "../hub/set-up.ts";
+import { call, setUp } from "../hub/setup.ts";
 import { atMost, type Measure, once, row, several } from "../measure.ts";
 import { cpuOf, readResidentBytes } from "../watch/processes.ts";
 

@@ -14,7 +14,7 @@ const messagesPerPair = 300;
 /** As many as the platform has open. */
 const busyConnections = 16;
 const openConnections = 128;
-/** So few that one is answered before the next leaves. */
+/** So few that one gets its response before the next leaves. */
 const lonePerSecond = 50;
 /** A turn at that rate is longer, so that its p99 is not its longest. */
 const loneTurns = 2;

@@ -99,7 +99,7 @@ async function subscribe(simulatorUrl: string, webhookUrl: string): Promise<void
       webhook_configuration: { override_callback_uri: webhookUrl, verify_token: account.verify_token },
     }),
   });
-  if (!answer.ok) throw new Error(`The simulator refused the webhook's address: ${await answer.text()}`);
+  if (!answer.ok) throw new Error(`The simulator refused the webhook's URL: ${await answer.text()}`);
 }
 
 async function handle(floor: Floor, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,6 +1,6 @@
 import { type Child, startChild } from "../child.ts";
 import { makeUsers } from "../hub/make-users.ts";
-import { call } from "../hub/set-up.ts";
+import { call } from "../hub/setup.ts";
 import type { Stage } from "../hub/stage.ts";
 import type { Bench } from "../measure.ts";
 import type { SocketsOrder } from "../reference/sockets-process.ts";
@@ -13,7 +13,7 @@ export interface Arena {
   agents: string[];
   /** How many events the feed holds: the cursor of the newest. */
   head(): Promise<number>;
-  /** Sends messages, one event each, by one request; resolves with its answer. */
+  /** Sends messages, one event each, by one request; resolves with its response. */
   say(count: number): Promise<void>;
 }
 

@@ -17,7 +17,7 @@ interface Work {
   messages: number;
 }
 
-interface Scene {
+export interface Scene {
   /** Profiles of the same name are added up. */
   name: string;
   hub: BenchHub;

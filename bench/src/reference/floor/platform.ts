@@ -4,7 +4,7 @@ import { defaultWhatsAppAccount as account } from "../../../../simulator/src/def
 
 export interface Exchange {
   providerMessageId: string;
-  /** Request and answer without credentials and text, for the record of the attempt. */
+  /** Request and response without credentials and text, for the record of the attempt. */
   record: object;
 }
 
@@ -48,7 +48,7 @@ export function openPlatform(simulatorUrl: string) {
         targetProviderMessageId: null,
       })!;
       const answer = await post(request.body);
-      if (answer.status !== 200) throw new Error(`The platform answered ${answer.status}: ${answer.body}`);
+      if (answer.status !== 200) throw new Error(`The platform returned ${answer.status}: ${answer.body}`);
       const body = JSON.parse(answer.body) as { messages: [{ id: string }] };
       const record = { request: { method: "POST", url: path, body: request.redacted }, answer: { status: 200, body } };
       return { providerMessageId: body.messages[0].id, record };
