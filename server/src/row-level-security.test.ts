@@ -87,7 +87,7 @@ test("in tables with unchecked references, requests may change only some columns
   assert.deepEqual(Object.fromEntries(rows.map(({ name, columns }) => [name, columns])), {
     deliveries:
       "U ordinal, U status, U is_pending, U retry_from, U next_attempt_at, U part_receipts, U provider_message_ids, " +
-      "U error, U is_dead_letter, U history, U sent_at, U delivered_at, U read_at, U failed_at",
+      "U error, U is_dead_letter, U history, U sent_at, U delivered_at, U read_at, U failed_at, U status_before",
     idempotency_keys: "U body_hash_sealed, U status_code, U answer_sealed, U created_at, U work_id",
     provider_messages: "U delivery_id",
     sessions: "U revoked_at",
@@ -225,7 +225,7 @@ test("security-definer functions can be called only by the roles that need them,
   );
   const callers = Object.fromEntries(functions.map(({ name, callers }) => [name, callers]));
   assert.deepEqual(callers, {
-    append_events: "",
+    append_events: "chat4all_api chat4all_pipeline",
     append_to_audit_log: "chat4all_api chat4all_identity chat4all_pipeline",
     begin_audit_log: "",
     bus_append: "chat4all_api chat4all_pipeline",
@@ -242,10 +242,7 @@ test("security-definer functions can be called only by the roles that need them,
     keep_quotes_together: "",
     tell_changed_conversation: "",
     tell_conversation: "",
-    tell_deliveries: "",
     tell_members: "",
-    tell_messages: "",
-    tell_new_deliveries: "",
     tell_webhook_endpoint: "",
     tell_channel_account: "",
   });

@@ -3,6 +3,7 @@ import type { Bus, NewRecord } from "../bus/bus.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { type LanePlace, publishOutgoing, wakeOutgoing } from "../deliveries/deliveries.ts";
 import { notFound, RequestError } from "../errors.ts";
+import { publishStatuses, statusColumns } from "../events/events.ts";
 import {
   countFailedWebhooks,
   type FailedWebhook,
@@ -232,9 +233,11 @@ async function takeUnrouted(tx: Db, workspaceId: string, deliveryIds: string[]):
 async function recordReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Promise<void> {
   await run(
     tx,
-    `UPDATE deliveries SET status = 'in_transit',
+    `WITH replayed AS (UPDATE deliveries SET status = 'in_transit', status_before = status,
        history = history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'replayed')
-     WHERE delivery_id = ANY ($1)`,
+     WHERE delivery_id = ANY ($1)
+     RETURNING *)
+     ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM replayed d`)}`,
     [rows.map((row) => row.delivery_id), now],
   );
 }

@@ -1,6 +1,7 @@
 import type { Bus } from "../bus/bus.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import type { PipelineDb } from "../database-roles.ts";
+import { publishStatuses, statusColumns } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
@@ -50,11 +51,14 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
     // After publishing: a changed status takes the lock of the feed, the last one.
     await run(
       tx,
-      `UPDATE deliveries SET is_pending = false, status = 'failed', failed_at = $2, next_attempt_at = NULL,
+      `WITH given_up AS (UPDATE deliveries SET is_pending = false, status = 'failed', status_before = status,
+         failed_at = $2, next_attempt_at = NULL,
          error = '{"code": "SUPERSEDED", "message": "Not sent in time: the next channel was tried instead."}',
          history = history || jsonb_build_object('status', 'failed', 'at', $2::timestamptz, 'cause', 'SUPERSEDED')
        WHERE delivery_id = ANY ($1) AND is_pending AND attempt_started_at IS NULL
-         AND (error ->> 'code') IS DISTINCT FROM 'UNKNOWN' AND status < 'sent'`,
+         AND (error ->> 'code') IS DISTINCT FROM 'UNKNOWN' AND status < 'sent'
+       RETURNING *)
+       ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM given_up d`)}`,
       [missed.map((row) => row.delivery_id), now],
     );
     return missed;

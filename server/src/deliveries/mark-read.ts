@@ -1,3 +1,4 @@
+import { publishStatuses, statusColumns } from "../events/events.ts";
 import { type Db, run } from "../lib/query.ts";
 
 /** Marks what the participant got in the app, in the range, as read. Safe to call twice. */
@@ -7,12 +8,14 @@ export async function markRead(
 ): Promise<void> {
   await run(
     tx,
-    `UPDATE deliveries d SET status = 'read', read_at = $5, delivered_at = coalesce(d.delivered_at, $5),
+    `WITH read AS (UPDATE deliveries d SET status = 'read', status_before = d.status, read_at = $5, delivered_at = coalesce(d.delivered_at, $5),
        sent_at = coalesce(d.sent_at, $5),
        history = d.history || jsonb_build_object('status', 'read', 'at', $5::timestamptz, 'cause', 'read in the app')
      FROM messages m
      WHERE m.conversation_id = $1 AND m.seq BETWEEN $3 AND $4 AND d.message_id = m.message_id
-       AND d.recipient_id = $2 AND d.channel = 'app' AND d.status < 'read'`,
+       AND d.recipient_id = $2 AND d.channel = 'app' AND d.status < 'read'
+     RETURNING d.*)
+     ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM read d`)}`,
     [range.conversationId, range.participantId, range.fromSeq, range.toSeq, range.now],
   );
 }

@@ -1,5 +1,5 @@
 import type { PipelineDb } from "../database-roles.ts";
-import type { EventNotifier } from "../events/events.ts";
+import { type EventNotifier, publishStatuses, statusColumns } from "../events/events.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import type { Log } from "../lib/postgres.ts";
@@ -69,12 +69,15 @@ async function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Da
   const deliveryIds = [...taken.keys()].toSorted();
   const rows = await all<{ workspace_id: string }>(
     db,
-    `UPDATE deliveries d SET status = 'delivered', delivered_at = $2::timestamptz, sent_at = coalesce(d.sent_at, $2::timestamptz),
+    `WITH taken AS (UPDATE deliveries d SET status = 'delivered', status_before = d.status, delivered_at = $2::timestamptz, sent_at = coalesce(d.sent_at, $2::timestamptz),
        history = d.history || jsonb_build_object('status', 'delivered', 'at', $2::timestamptz, 'cause', 'a socket took it',
          'user_id', i.user_id)
      FROM unnest($1::uuid[], $3::uuid[]) AS i (delivery_id, user_id)
      WHERE d.delivery_id = i.delivery_id AND d.channel = 'app' AND d.status < 'delivered'
-     RETURNING d.workspace_id`,
+     RETURNING d.*), published AS MATERIALIZED (
+       ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM taken d`)}
+     )
+     SELECT DISTINCT t.workspace_id FROM published JOIN taken t ON true`,
     [plainArray(deliveryIds), now, plainArray(deliveryIds.map((deliveryId) => taken.get(deliveryId)))],
   );
   return new Set(rows.map((row) => row.workspace_id));

@@ -1,5 +1,6 @@
 import type { Bus, Outbox } from "../bus/bus.ts";
 import { isConnected } from "../channel-accounts/channel-accounts.ts";
+import { acceptedEvent } from "../events/events.ts";
 import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { canonicalJson } from "../lib/json.ts";
 import { isUniqueViolation } from "../lib/postgres.ts";
@@ -241,6 +242,7 @@ async function insertMessages(
         conversations.map((conversationId) => steps.counts.get(conversationId)),
         steps.ofMessages,
         ...columns(messages),
+        messages.map(({ conversationId, messageId }) => acceptedEvent(conversationId, messageId)).join(),
       ],
     },
   );
@@ -324,8 +326,8 @@ function storedOptions({ options, to }: NewMessage): string | null {
   return options === null ? `{${field}}` : `{${field},${options.slice(1)}`;
 }
 
-// Scalar subqueries are index look-ups in any plan. `moved` locks conversations by id; `published` follows it, so that
-// bus offsets are in the order of the seqs.
+// Scalar subqueries are index look-ups in any plan. `moved` locks conversations by id; `queued` follows it, so that
+// bus offsets are in the order of the seqs, and `published` is last, because of the lock of the feed.
 const statement = `
 WITH cases AS MATERIALIZED (
   SELECT * FROM unnest($6::uuid[], $7::uuid[], $8::uuid[], $9::boolean[], $10::boolean[], $11::text[]) WITH ORDINALITY
@@ -384,8 +386,12 @@ WITH cases AS MATERIALIZED (
     $25::text[], $26::jsonb[], $27::uuid[], $28::jsonb[], $29::jsonb[]) AS i (step, message_id, workspace_id,
     conversation_id, sender_id, direction, payload, channels, options, reply_to, metadata, origin)
   WHERE NOT EXISTS (SELECT FROM refused)
-), published AS MATERIALIZED (
+  RETURNING workspace_id
+), queued AS MATERIALIZED (
   SELECT bus_append($2, $3, $4, $5) FROM (SELECT count(*) AS conversations FROM moved) m WHERE m.conversations > 0
+), published AS MATERIALIZED (
+  SELECT append_events(ARRAY[w.workspace_id], ARRAY[w.messages], ARRAY[$30])
+  FROM (SELECT workspace_id, count(*)::integer AS messages FROM written GROUP BY workspace_id) w, (SELECT count(*) FROM queued) q
 )
 SELECT conversation_id, base, NULL::bigint AS place, NULL AS why FROM moved, (SELECT count(*) FROM published) p
 UNION ALL

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import pg from "pg";
 import { migrate, migrationsFolder, readMigrations } from "../lib/migrations.ts";
 import { type Log, openPool } from "../lib/postgres.ts";
@@ -40,7 +41,7 @@ export async function prepareTemplate(serverUrl: string): Promise<void> {
 /** Other migrations make another template, so one server can serve several checkouts. */
 function templateName(folder: string): string {
   const checksums = readMigrations(folder).map((migration) => migration.checksum);
-  return `c4a_template_${createHash("sha256").update(checksums.join()).digest("hex").slice(0, 16)}`;
+  return `c4a_template_${createHash("sha256").update(checksums.concat(feedGuard).join()).digest("hex").slice(0, 16)}`;
 }
 
 /** It gets its name when it is complete, so one that was interrupted is never used. */
@@ -53,10 +54,15 @@ async function ensureTemplate(client: pg.Client, serverUrl: string, template: st
     await client.query(`drop database if exists ${unfinished} with (force)`);
     await client.query(`create database ${unfinished}`);
     await migrateTo(databaseUrl(serverUrl, unfinished), folder);
+    if (folder === migrationsFolder)
+      await withClient(databaseUrl(serverUrl, unfinished), (one) => one.query(feedGuard));
     await client.query(`alter database ${unfinished} rename to ${template}`);
   }
   await client.query("select pg_advisory_unlock($1)", [templateLock]);
 }
+
+/** Finds statements that change a status without publishing it. */
+const feedGuard = readFileSync(new URL("./feed-guard.sql", import.meta.url), "utf8");
 
 const templateLock = 0x74656d70;
 

@@ -1,3 +1,4 @@
+import { publishStatuses, statusColumns } from "../../events/events.ts";
 import { toStorable } from "../../lib/json.ts";
 import { type Db, plainArray } from "../../lib/query.ts";
 import type { LanePlace } from "../outgoing.ts";
@@ -45,7 +46,7 @@ export async function mergeReceipts(db: Db, groups: readonly Receipt[][], now: D
       failed.map(change),
     ],
   });
-  return rows;
+  return rows.filter(({ delivery_id }) => delivery_id !== null);
 }
 
 function toChange({ status, webhookId, at }: Receipt, now: Date) {
@@ -77,6 +78,7 @@ WITH input AS MATERIALIZED (
 ), updated AS (
   UPDATE deliveries d SET
     status = ${next},
+    status_before = d.status,
     is_pending = d.is_pending AND d.attempt_started_at IS NOT NULL,
     next_attempt_at = NULL,
     provider_message_ids = CASE WHEN d.provider_message_ids <> '{}' THEN d.provider_message_ids
@@ -99,5 +101,18 @@ WITH input AS MATERIALIZED (
     AND ${isOfThisSending}
     AND (${next} <> d.status OR d.is_pending AND d.attempt_started_at IS NULL
       OR d.sent_at IS NULL AND i.sent IS NOT NULL OR d.delivered_at IS NULL AND i.delivered_at IS NOT NULL)
+  RETURNING d.*
+), published AS MATERIALIZED (
+  ${publishStatuses(
+    `SELECT ${statusColumns("d", "r.status")}, r.change ->> 'platform_at' AS platform_at
+     FROM updated d JOIN input i USING (delivery_id) CROSS JOIN LATERAL (VALUES
+       ('sent'::delivery_status, i.sent), ('delivered', i.delivered), ('read', i.read), ('failed', i.failed)
+     ) AS r (status, change)
+     WHERE r.change IS NOT NULL AND CASE
+       WHEN r.status = 'failed' THEN d.status = 'failed' AND d.status_before <> 'failed'
+       ELSE d.status <> 'failed'
+         AND (d.status_before < r.status OR d.status_before = 'failed' AND r.status >= 'delivered') END`,
+    ["special"],
+  )}
 )
-SELECT * FROM special`;
+SELECT s.* FROM published LEFT JOIN special s ON true`;

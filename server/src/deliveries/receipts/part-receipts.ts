@@ -1,5 +1,6 @@
+import { publishStatuses, statusColumns } from "../../events/events.ts";
 import type { ChannelAccountId } from "../../lib/ids.ts";
-import { all, type Db, maybe, run } from "../../lib/query.ts";
+import { all, type Db, maybe, one } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
 import type { Receipt, ReceiptDeps } from "./receipt.ts";
 import { nameParts } from "./settled.ts";
@@ -42,9 +43,9 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, fresh:
     const next = mergeParts(row, receipts);
     const now = new Date(clock.now());
     const change = { status: next.status, at: now, cause: "receipt", webhook_id: receipts.at(-1)?.webhookId ?? null };
-    const updated = await run(
+    const updated = await one<{ delivery_id: string | null }>(
       db,
-      `UPDATE deliveries SET status = $2::delivery_status, is_pending = $3::boolean, provider_message_ids = $4::text[], part_receipts = $5::jsonb,
+      `WITH changed AS (UPDATE deliveries SET status = $2::delivery_status, status_before = status, is_pending = $3::boolean, provider_message_ids = $4::text[], part_receipts = $5::jsonb,
          next_attempt_at = CASE WHEN $3::boolean THEN $6::timestamptz ELSE NULL END,
          error = CASE WHEN $2::delivery_status = 'failed' THEN coalesce($7::jsonb, error) WHEN status = 'failed' THEN NULL ELSE error END,
          is_dead_letter = $2::delivery_status = 'failed' AND (is_dead_letter OR status <> 'failed'),
@@ -54,7 +55,10 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, fresh:
          failed_at = CASE WHEN $2::delivery_status = 'failed' THEN coalesce(failed_at, $6::timestamptz) END,
          history = CASE WHEN status = $2::delivery_status THEN history ELSE history || $8::jsonb END
        WHERE delivery_id = $1 AND part_receipts IS NOT DISTINCT FROM $9::jsonb AND status = $10::delivery_status
-         AND coalesce(cardinality(provider_message_ids), 0) = $11::int`,
+         AND coalesce(cardinality(provider_message_ids), 0) = $11::int
+       RETURNING *), published AS MATERIALIZED (
+         ${publishStatuses(`SELECT ${statusColumns("d")}, $8::jsonb ->> 'platform_at' AS platform_at FROM changed d WHERE d.status <> d.status_before`)}
+       ) SELECT c.delivery_id FROM published LEFT JOIN changed c ON true`,
       [
         deliveryId,
         next.status,
@@ -69,7 +73,7 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, fresh:
         row.provider_message_ids?.length ?? 0,
       ],
     );
-    if (updated === 0) continue;
+    if (updated.delivery_id === null) continue;
     if (next.ids.length > (row.provider_message_ids?.length ?? 0)) {
       await nameParts(db, [{ ...row, delivery_id: deliveryId, ids: next.ids }]);
       await wakeLanes(bus, db, [{ ...row, delivery_id: deliveryId }]);

@@ -1,6 +1,6 @@
 import type { BusRecord } from "../../bus/bus.ts";
 import type { PipelineDb } from "../../database-roles.ts";
-import type { EventNotifier } from "../../events/events.ts";
+import { type EventNotifier, publishStatuses, statusColumns } from "../../events/events.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { faultCode } from "../../lib/faults.ts";
 import { derivedId } from "../../lib/ids.ts";
@@ -21,7 +21,7 @@ export async function giveUpRouting(
   const message = `The hub could not route this message (${faultCode(error)}): see the hub's log, and replay the message when the cause is fixed.`;
   await run(
     db,
-    `INSERT INTO deliveries AS d (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel,
+    `WITH written AS (INSERT INTO deliveries AS d (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel,
        status, is_pending, route, error, is_dead_letter, failed_at, history, created_at, unrouted)
      SELECT $1, m.workspace_id, m.message_id, m.conversation_id, m.seq, coalesce($3, (
          SELECT min(o.participant_id::text)::uuid FROM members o
@@ -31,7 +31,9 @@ export async function giveUpRouting(
      FROM messages m WHERE m.message_id = $2
      ON CONFLICT (delivery_id) DO UPDATE SET is_dead_letter = true, failed_at = excluded.failed_at,
        error = excluded.error, history = d.history || excluded.history
-     WHERE NOT d.is_dead_letter`,
+     WHERE NOT d.is_dead_letter
+     RETURNING d.*)
+     ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM written d`)}`,
     [
       derivedId(0, "unrouted", value.messageId, recipientId ?? ""),
       value.messageId,

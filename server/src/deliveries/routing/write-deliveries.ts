@@ -1,5 +1,6 @@
 import type { MessageStatus } from "../../../../contract/src/messages.ts";
 import { takesUnquoted } from "../../conversations/conversations.ts";
+import { publishStatuses, statusColumns } from "../../events/events.ts";
 import { type Db, plainArray, run } from "../../lib/query.ts";
 import { topics } from "../../topics.ts";
 
@@ -30,7 +31,7 @@ export interface NewDelivery {
 export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[], now: Date): Promise<string[]> {
   if (deliveries.length === 0) return [];
   const column = <Key extends keyof NewDelivery>(key: Key) => deliveries.map((delivery) => delivery[key]);
-  const { rows } = await db.query<{ channel: string }>({
+  const { rows } = await db.query<{ channel: string | null }>({
     name: "write_deliveries",
     text: statement,
     values: [
@@ -54,7 +55,7 @@ export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[]
       plainArray(column("fallbackAfterSeconds")),
     ],
   });
-  return rows.map((row) => row.channel);
+  return rows.flatMap((row) => row.channel ?? []);
 }
 
 export async function setSuperseded(
@@ -98,6 +99,7 @@ WITH given AS MATERIALIZED (
   ON CONFLICT (lane_id) DO UPDATE SET last_conversation_id = excluded.last_conversation_id
   WHERE excluded.last_conversation_id IS NOT NULL
     AND l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
+  RETURNING lane_id
 ), written AS (
   INSERT INTO deliveries (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
     channel_account_id, lane_id, partition, route, status, is_pending, error, is_dead_letter, failed_at,
@@ -109,12 +111,14 @@ WITH given AS MATERIALIZED (
     jsonb_build_array(jsonb_build_object('status', first_status, 'at', $1::timestamptz, 'cause', cause)), $1::timestamptz
   FROM input ORDER BY place
   ON CONFLICT (delivery_id) DO NOTHING
-  RETURNING delivery_id, lane_id, channel_account_id, channel, partition, ordinal, is_pending
-), published AS MATERIALIZED (
+  RETURNING *
+), queued AS MATERIALIZED (
   SELECT w.channel, bus_publish(t.topic, array_agg(w.partition ORDER BY w.ordinal), array_agg(json_build_array(
       w.lane_id, json_build_object('deliveryId', w.delivery_id, 'accountId', w.channel_account_id, 'ordinal', w.ordinal)
     )::text ORDER BY w.ordinal))
   FROM written w JOIN (SELECT DISTINCT channel, topic FROM input) t USING (channel)
   WHERE w.is_pending GROUP BY w.channel, t.topic
+), published AS MATERIALIZED (
+  ${publishStatuses(`SELECT ${statusColumns("w")}, NULL AS platform_at FROM written w WHERE w.status <> 'accepted'`, ["queued", "served"])}
 )
-SELECT channel FROM published`;
+SELECT q.channel FROM published LEFT JOIN queued q ON true`;

@@ -1,4 +1,5 @@
 import type { Exchange, SendOutcome } from "../../connectors/connector.ts";
+import { publishStatuses, statusColumns } from "../../events/events.ts";
 import { toStorable } from "../../lib/json.ts";
 import { type Db, plainArray } from "../../lib/query.ts";
 
@@ -27,12 +28,19 @@ interface Overtaken {
   early: { channelAccountId: string; providerMessageId: string }[];
 }
 
+/** Without any, one row of nulls. */
+interface OvertakenRow {
+  settled: string | null;
+  channel_account_id: string | null;
+  provider_message_id: string | null;
+}
+
 /** Safe to call twice, and after a receipt: a status only moves forward. */
 export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt[]): Promise<Overtaken> {
   // Locks deliveries in the order of their ids, as receipts do, to avoid deadlocks.
   const finished = unordered.toSorted((a, b) => (a.deliveryId < b.deliveryId ? -1 : 1));
   const column = <Value>(of: (attempt: FinishedAttempt) => Value) => finished.map(of);
-  const { rows } = await db.query<{ settled: string | null; channel_account_id: string; provider_message_id: string }>({
+  const { rows } = await db.query<OvertakenRow>({
     name: "finish_attempts",
     text: statement,
     values: [
@@ -53,9 +61,9 @@ export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt
   });
   return {
     settled: new Set(rows.flatMap((row) => row.settled ?? [])),
-    early: rows
-      .filter((row) => row.settled === null)
-      .map((row) => ({ channelAccountId: row.channel_account_id, providerMessageId: row.provider_message_id })),
+    early: rows.flatMap(({ channel_account_id: channelAccountId, provider_message_id: providerMessageId }) =>
+      channelAccountId === null || providerMessageId === null ? [] : [{ channelAccountId, providerMessageId }],
+    ),
   };
 }
 
@@ -78,13 +86,16 @@ WITH input AS MATERIALIZED (
   SELECT delivery_id, number, started_at, finished_at, outcome, exchanges::json, error FROM input
   ON CONFLICT (delivery_id, number) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
     exchanges = excluded.exchanges, error = excluded.error
+  RETURNING number
 ), named AS (
   INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
   SELECT channel_account_id, part, delivery_id, message_id FROM input, unnest(sent_parts) AS part
   ON CONFLICT DO NOTHING
+  RETURNING message_id
 ), sent AS (
   UPDATE deliveries d SET
     status = greatest(d.status, 'sent'),
+    status_before = d.status,
     is_pending = false,
     attempt_started_at = NULL,
     next_attempt_at = NULL,
@@ -96,9 +107,11 @@ WITH input AS MATERIALIZED (
       ELSE d.history || jsonb_build_object('status', 'sent', 'at', i.finished_at, 'cause', 'attempt ' || i.number || ' got a response') END
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
+  RETURNING d.*
 ), others AS (
   UPDATE deliveries d SET
     status = CASE WHEN d.status < 'sent' AND i.is_final THEN 'failed' ELSE d.status END,
+    status_before = d.status,
     is_pending = d.status < 'sent' AND NOT i.is_final,
     is_dead_letter = d.is_dead_letter OR d.status < 'sent' AND i.is_final,
     failed_at = CASE WHEN d.status < 'sent' AND i.is_final THEN i.finished_at ELSE d.failed_at END,
@@ -112,11 +125,19 @@ WITH input AS MATERIALIZED (
       ELSE d.history END
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
-  RETURNING d.delivery_id, d.is_pending
+  RETURNING d.*
+), result AS MATERIALIZED (
+  SELECT o.delivery_id AS settled, NULL::uuid AS channel_account_id, NULL AS provider_message_id
+  FROM others o JOIN input i USING (delivery_id) WHERE NOT o.is_pending AND NOT i.is_final
+  UNION ALL
+  SELECT NULL, e.channel_account_id, e.provider_message_id
+  FROM input i CROSS JOIN unnest(i.sent_parts) AS part
+  JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part
+), published AS MATERIALIZED (
+  ${publishStatuses(
+    `SELECT ${statusColumns("d")}, NULL AS platform_at FROM (SELECT * FROM sent UNION ALL SELECT * FROM others) d
+     WHERE d.status <> d.status_before`,
+    ["logged", "named", "result"],
+  )}
 )
-SELECT o.delivery_id AS settled, NULL::uuid AS channel_account_id, NULL AS provider_message_id
-FROM others o JOIN input i USING (delivery_id) WHERE NOT o.is_pending AND NOT i.is_final
-UNION ALL
-SELECT NULL, e.channel_account_id, e.provider_message_id
-FROM input i CROSS JOIN unnest(i.sent_parts) AS part
-JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part`;
+SELECT r.* FROM published LEFT JOIN result r ON true`;

@@ -1,4 +1,5 @@
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
+import { publishStatuses, statusColumns } from "../../events/events.ts";
 import { all, type Db, plainArray } from "../../lib/query.ts";
 
 /** Proof that this process may still send for a partition. */
@@ -114,6 +115,7 @@ WITH started AS (
     next_attempt_at = NULL,
     retry_from = coalesce(d.retry_from, now()),
     status = greatest(d.status, 'in_transit'),
+    status_before = d.status,
     part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
     history = CASE WHEN d.status >= 'in_transit' THEN d.history
       ELSE d.history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'attempt 1 started') END
@@ -121,14 +123,18 @@ WITH started AS (
   WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.partition IN (SELECT bus_held($3, $4, $5))
     AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
   RETURNING d.*, m.payload, m.direction, m.reply_to, m.sender_id
+), result AS MATERIALIZED (
+  SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts,
+    extract(epoch FROM now() - s.retry_from)::float8 * 1000 AS retried_for_ms,
+    s.provider_message_ids, s.part_count, s.payload,
+    CASE WHEN s.direction = 'inbound' THEN (
+      SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = s.sender_id
+      WHERE c.conversation_id = s.conversation_id AND c.type = 'group'
+        AND (c.settings ->> 'author_prefix') IS DISTINCT FROM 'false') END AS author,
+    CASE WHEN s.reply_to IS NOT NULL THEN ${idInLane("s.reply_to")} END AS quoted,
+    CASE WHEN s.payload ->> 'type' = 'reaction' THEN ${idInLane("(s.payload ->> 'message_id')::uuid")} END AS target
+  FROM started s
+), published AS MATERIALIZED (
+  ${publishStatuses(`SELECT ${statusColumns("s")}, NULL AS platform_at FROM started s WHERE s.status_before < 'in_transit'`, ["result"])}
 )
-SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts,
-  extract(epoch FROM now() - s.retry_from)::float8 * 1000 AS retried_for_ms,
-  s.provider_message_ids, s.part_count, s.payload,
-  CASE WHEN s.direction = 'inbound' THEN (
-    SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = s.sender_id
-    WHERE c.conversation_id = s.conversation_id AND c.type = 'group'
-      AND (c.settings ->> 'author_prefix') IS DISTINCT FROM 'false') END AS author,
-  CASE WHEN s.reply_to IS NOT NULL THEN ${idInLane("s.reply_to")} END AS quoted,
-  CASE WHEN s.payload ->> 'type' = 'reaction' THEN ${idInLane("(s.payload ->> 'message_id')::uuid")} END AS target
-FROM started s`;
+SELECT r.* FROM published JOIN result r ON true`;
