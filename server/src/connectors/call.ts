@@ -14,7 +14,7 @@ export interface PlatformAnswer extends HttpAnswer {
 }
 
 /**
- * A request that cannot have reached the platform is a retry and a fault of the platform. One that may have, without an
+ * A request that cannot have reached the platform is a retry and a fault of the platform. One that may have, without a
  * response (timeout, reset, incomplete response), is unknown: sending it again could duplicate the message.
  */
 export async function postJson(
