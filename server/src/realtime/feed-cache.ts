@@ -1,12 +1,4 @@
-import {
-  type Cursor,
-  checkCursors,
-  type FeedPage,
-  type GapReason,
-  readFeed,
-  readOldest,
-  toCursor,
-} from "../events/events.ts";
+import { type Cursor, checkCursors, type FeedPage, type GapReason, readFeed, readOldest } from "../events/events.ts";
 import { openBatcher } from "../lib/batcher.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Db } from "../lib/query.ts";
@@ -34,22 +26,17 @@ const maxCachedLength = 32 * 1024 * 1024;
 /** Most cursors that wait to be checked, and that one statement checks. */
 const maxWaiting = 1_000_000;
 const maxChecked = 5_000;
-/** How long the result of a check is used for equal cursors: clients that were live together have the same one. */
-const checkedMs = 1_000;
 
 /** Past events in blocks, so that ten thousand clients that resume at once cost no more queries than one does. */
 export class FeedCache {
   readonly #db: Db;
-  readonly #clock: Clock;
   readonly #cached = new Map<string, Block>();
   readonly #loading = new Map<string, Promise<Block>>();
   #cachedLength = 0;
   readonly #checks;
-  readonly #checked = new Map<string, Promise<GapReason | null>>();
 
   constructor(db: Db, clock: Clock) {
     this.#db = db;
-    this.#clock = clock;
     this.#checks = openBatcher({
       maxBatch: maxChecked,
       maxWaiting,
@@ -60,20 +47,12 @@ export class FeedCache {
 
   /** Why a client cannot resume from a cursor, by the database; null when it can. Waiting calls share a query. */
   check(workspaceId: string, cursor: Cursor): Promise<GapReason | null> {
-    const key = `${workspaceId}/${toCursor(cursor)}`;
-    const known = this.#checked.get(key);
-    if (known !== undefined) return known;
-    const checking = this.#checks.submitOne({ workspaceId, cursor });
-    this.#checked.set(key, checking);
-    const drop = () => void this.#checked.delete(key);
-    checking.then(() => this.#clock.after(checkedMs, drop), drop);
-    return checking;
+    return this.#checks.submitOne({ workspaceId, cursor });
   }
 
-  /** Removes what is cached of a workspace whose feed was replaced by a restored backup. */
+  /** Removes the blocks of a workspace whose feed was replaced by a restored backup. */
   forget(workspaceId: string): void {
     for (const key of this.#cached.keys()) if (key.startsWith(`${workspaceId}/`)) this.#remove(key);
-    for (const key of this.#checked.keys()) if (key.startsWith(`${workspaceId}/`)) this.#checked.delete(key);
   }
 
   /** At least one event after `after` and up to `until`, which is the position of an event or before one. */
