@@ -3,7 +3,7 @@ import type { Bus, NewRecord } from "../bus/bus.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { type LanePlace, publishOutgoing, wakeOutgoing } from "../deliveries/deliveries.ts";
 import { notFound, RequestError } from "../errors.ts";
-import { publishStatuses, statusColumns } from "../events/events.ts";
+import { publishStatuses } from "../events/events.ts";
 import {
   countFailedWebhooks,
   type FailedWebhook,
@@ -237,7 +237,7 @@ async function recordReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Pr
        history = history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'replayed')
      WHERE delivery_id = ANY ($1)
      RETURNING *)
-     ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM replayed d`)}`,
+     ${publishStatuses({ from: "replayed d" })}`,
     [rows.map((row) => row.delivery_id), now],
   );
 }

@@ -1,7 +1,7 @@
 import type { Bus } from "../bus/bus.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import type { PipelineDb } from "../database-roles.ts";
-import { publishStatuses, statusColumns } from "../events/events.ts";
+import { publishStatuses } from "../events/events.ts";
 import type { Clock } from "../lib/clock.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
@@ -58,7 +58,7 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
        WHERE delivery_id = ANY ($1) AND is_pending AND attempt_started_at IS NULL
          AND (error ->> 'code') IS DISTINCT FROM 'UNKNOWN' AND status < 'sent'
        RETURNING *)
-       ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM given_up d`)}`,
+       ${publishStatuses({ from: "given_up d" })}`,
       [missed.map((row) => row.delivery_id), now],
     );
     return missed;

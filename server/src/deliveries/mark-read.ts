@@ -1,4 +1,4 @@
-import { publishStatuses, statusColumns } from "../events/events.ts";
+import { publishStatuses } from "../events/events.ts";
 import { type Db, run } from "../lib/query.ts";
 
 /** Marks what the participant got in the app, in the range, as read. Safe to call twice. */
@@ -15,7 +15,7 @@ export async function markRead(
      WHERE m.conversation_id = $1 AND m.seq BETWEEN $3 AND $4 AND d.message_id = m.message_id
        AND d.recipient_id = $2 AND d.channel = 'app' AND d.status < 'read'
      RETURNING d.*)
-     ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM read d`)}`,
+     ${publishStatuses({ from: "read d" })}`,
     [range.conversationId, range.participantId, range.fromSeq, range.toSeq, range.now],
   );
 }

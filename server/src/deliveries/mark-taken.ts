@@ -1,5 +1,5 @@
 import type { PipelineDb } from "../database-roles.ts";
-import { type EventNotifier, publishStatuses, statusColumns } from "../events/events.ts";
+import { type EventNotifier, publishStatuses } from "../events/events.ts";
 import { type Clock, pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import type { Log } from "../lib/postgres.ts";
@@ -75,7 +75,7 @@ async function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Da
      FROM unnest($1::uuid[], $3::uuid[]) AS i (delivery_id, user_id)
      WHERE d.delivery_id = i.delivery_id AND d.channel = 'app' AND d.status < 'delivered'
      RETURNING d.*), published AS MATERIALIZED (
-       ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM taken d`)}
+       ${publishStatuses({ from: "taken d" })}
      )
      SELECT DISTINCT t.workspace_id FROM published JOIN taken t ON true`,
     [plainArray(deliveryIds), now, plainArray(deliveryIds.map((deliveryId) => taken.get(deliveryId)))],

@@ -3,25 +3,28 @@
  * of the feed is the last lock of a transaction: a statement that also writes elsewhere names those parts in `after`.
  */
 
-/** The columns that `publishStatuses` needs, of the delivery `d` as it is after the change, and of a status it reached. */
-export function statusColumns(d: string, status = `${d}.status`): string {
-  return `${d}.workspace_id, ${d}.conversation_id, ${d}.message_id, ${d}.delivery_id, ${d}.recipient_id, ${d}.channel,
-    ${d}.seq, ${d}.error, ${d}.sent_at, ${d}.provider_message_ids, ${status} AS status`;
+interface StatusChanges {
+  /** What follows FROM: the changed deliveries as `d`, as they are after the change, and what the rest refers to. */
+  from: string;
+  where?: string;
+  /** The status that each row reached. */
+  status?: string;
+  /** The platform's time as ISO text. */
+  platformAt?: string;
+  /** Parts of the statement that run first. */
+  after?: readonly string[];
 }
 
-/**
- * A query that appends an event for each row of the query `changed`, and always returns one row: select from it, or it
- * does not run. The rows have `statusColumns` and `platform_at`, the platform's time as ISO text or null. `after` names
- * parts of the statement that run first.
- */
-export function publishStatuses(changed: string, after: readonly string[] = []): string {
+/** A query that appends an event for each row, and always returns one row: select from it, or it does not run. */
+export function publishStatuses(changes: StatusChanges): string {
+  const { from, where = "true", status = "d.status", platformAt = "NULL", after = [] } = changes;
   const waits = after.map((part) => `, (SELECT count(*) FROM ${part}) AS wait_for_${part}`).join("");
   return `SELECT count(*) FROM (
     SELECT append_events(array_agg(workspace_id), array_agg(event_count), array_agg(events)) FROM (
-    SELECT workspace_id, count(*)::integer AS event_count,
-      string_agg(status_event(conversation_id, message_id, delivery_id, recipient_id, channel, status::text, error,
-        sent_at, platform_at, provider_message_ids[1]), ',' ORDER BY seq, delivery_id, status) AS events
-    FROM (${changed}) changed${waits} GROUP BY workspace_id
+      SELECT d.workspace_id, count(*)::integer AS event_count,
+        string_agg(status_event(d.conversation_id, d.message_id, d.delivery_id, d.recipient_id, d.channel, ${status}::text,
+          d.error, d.sent_at, ${platformAt}, d.provider_message_ids[1]), ',' ORDER BY d.seq, d.delivery_id, ${status}) AS events
+      FROM ${from}${waits} WHERE ${where} GROUP BY d.workspace_id
     ) batches HAVING count(*) > 0
   ) appended`;
 }

@@ -1,4 +1,4 @@
-import { publishStatuses, statusColumns } from "../../events/events.ts";
+import { publishStatuses } from "../../events/events.ts";
 import { toStorable } from "../../lib/json.ts";
 import { type Db, plainArray } from "../../lib/query.ts";
 import type { LanePlace } from "../outgoing.ts";
@@ -103,16 +103,17 @@ WITH input AS MATERIALIZED (
       OR d.sent_at IS NULL AND i.sent IS NOT NULL OR d.delivered_at IS NULL AND i.delivered_at IS NOT NULL)
   RETURNING d.*
 ), published AS MATERIALIZED (
-  ${publishStatuses(
-    `SELECT ${statusColumns("d", "r.status")}, r.change ->> 'platform_at' AS platform_at
-     FROM updated d JOIN input i USING (delivery_id) CROSS JOIN LATERAL (VALUES
+  ${publishStatuses({
+    from: `updated d JOIN input i USING (delivery_id) CROSS JOIN LATERAL (VALUES
        ('sent'::delivery_status, i.sent), ('delivered', i.delivered), ('read', i.read), ('failed', i.failed)
-     ) AS r (status, change)
-     WHERE r.change IS NOT NULL AND CASE
+     ) AS r (status, change)`,
+    where: `r.change IS NOT NULL AND CASE
        WHEN r.status = 'failed' THEN d.status = 'failed' AND d.status_before <> 'failed'
        ELSE d.status <> 'failed'
          AND (d.status_before < r.status OR d.status_before = 'failed' AND r.status >= 'delivered') END`,
-    ["special"],
-  )}
+    status: "r.status",
+    platformAt: "r.change ->> 'platform_at'",
+    after: ["special"],
+  })}
 )
 SELECT s.* FROM published LEFT JOIN special s ON true`;

@@ -1,4 +1,4 @@
-import { publishStatuses, statusColumns } from "../../events/events.ts";
+import { publishStatuses } from "../../events/events.ts";
 import type { ChannelAccountId } from "../../lib/ids.ts";
 import { all, type Db, maybe, one } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
@@ -57,7 +57,7 @@ export async function applyToParts(deps: ReceiptDeps, deliveryId: string, fresh:
        WHERE delivery_id = $1 AND part_receipts IS NOT DISTINCT FROM $9::jsonb AND status = $10::delivery_status
          AND coalesce(cardinality(provider_message_ids), 0) = $11::int
        RETURNING *), published AS MATERIALIZED (
-         ${publishStatuses(`SELECT ${statusColumns("d")}, $8::jsonb ->> 'platform_at' AS platform_at FROM changed d WHERE d.status <> d.status_before`)}
+         ${publishStatuses({ from: "changed d", where: "d.status <> d.status_before" })}
        ) SELECT c.delivery_id FROM published LEFT JOIN changed c ON true`,
       [
         deliveryId,

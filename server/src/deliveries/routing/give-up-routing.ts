@@ -1,6 +1,6 @@
 import type { BusRecord } from "../../bus/bus.ts";
 import type { PipelineDb } from "../../database-roles.ts";
-import { type EventNotifier, publishStatuses, statusColumns } from "../../events/events.ts";
+import { type EventNotifier, publishStatuses } from "../../events/events.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { faultCode } from "../../lib/faults.ts";
 import { derivedId } from "../../lib/ids.ts";
@@ -33,7 +33,7 @@ export async function giveUpRouting(
        error = excluded.error, history = d.history || excluded.history
      WHERE NOT d.is_dead_letter
      RETURNING d.*)
-     ${publishStatuses(`SELECT ${statusColumns("d")}, NULL AS platform_at FROM written d`)}`,
+     ${publishStatuses({ from: "written d" })}`,
     [
       derivedId(0, "unrouted", value.messageId, recipientId ?? ""),
       value.messageId,

@@ -1,6 +1,6 @@
 import type { MessageStatus } from "../../../../contract/src/messages.ts";
 import { takesUnquoted } from "../../conversations/conversations.ts";
-import { publishStatuses, statusColumns } from "../../events/events.ts";
+import { publishStatuses } from "../../events/events.ts";
 import { type Db, plainArray, run } from "../../lib/query.ts";
 import { topics } from "../../topics.ts";
 
@@ -119,6 +119,6 @@ WITH given AS MATERIALIZED (
   FROM written w JOIN (SELECT DISTINCT channel, topic FROM input) t USING (channel)
   WHERE w.is_pending GROUP BY w.channel, t.topic
 ), published AS MATERIALIZED (
-  ${publishStatuses(`SELECT ${statusColumns("w")}, NULL AS platform_at FROM written w WHERE w.status <> 'accepted'`, ["queued", "served"])}
+  ${publishStatuses({ from: "written d", where: "d.status <> 'accepted'", after: ["queued", "served"] })}
 )
 SELECT q.channel FROM published LEFT JOIN queued q ON true`;

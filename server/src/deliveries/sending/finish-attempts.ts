@@ -1,5 +1,5 @@
 import type { Exchange, SendOutcome } from "../../connectors/connector.ts";
-import { publishStatuses, statusColumns } from "../../events/events.ts";
+import { publishStatuses } from "../../events/events.ts";
 import { toStorable } from "../../lib/json.ts";
 import { type Db, plainArray } from "../../lib/query.ts";
 
@@ -134,10 +134,10 @@ WITH input AS MATERIALIZED (
   FROM input i CROSS JOIN unnest(i.sent_parts) AS part
   JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part
 ), published AS MATERIALIZED (
-  ${publishStatuses(
-    `SELECT ${statusColumns("d")}, NULL AS platform_at FROM (SELECT * FROM sent UNION ALL SELECT * FROM others) d
-     WHERE d.status <> d.status_before`,
-    ["logged", "named", "result"],
-  )}
+  ${publishStatuses({
+    from: "(SELECT * FROM sent UNION ALL SELECT * FROM others) d",
+    where: "d.status <> d.status_before",
+    after: ["logged", "named", "result"],
+  })}
 )
 SELECT r.* FROM published LEFT JOIN result r ON true`;

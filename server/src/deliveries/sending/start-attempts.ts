@@ -1,5 +1,5 @@
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
-import { publishStatuses, statusColumns } from "../../events/events.ts";
+import { publishStatuses } from "../../events/events.ts";
 import { all, type Db, plainArray } from "../../lib/query.ts";
 
 /** Proof that this process may still send for a partition. */
@@ -135,6 +135,6 @@ WITH started AS (
     CASE WHEN s.payload ->> 'type' = 'reaction' THEN ${idInLane("(s.payload ->> 'message_id')::uuid")} END AS target
   FROM started s
 ), published AS MATERIALIZED (
-  ${publishStatuses(`SELECT ${statusColumns("s")}, NULL AS platform_at FROM started s WHERE s.status_before < 'in_transit'`, ["result"])}
+  ${publishStatuses({ from: "started d", where: "d.status_before < 'in_transit'", after: ["result"] })}
 )
 SELECT r.* FROM published JOIN result r ON true`;
