@@ -14,10 +14,10 @@ export function collectStartGarbage(clock: Clock): { close(): Promise<void> } {
   let cancel = () => {};
   const check = () => {
     const startedAtMs = clock.elapsed();
-    const { user, system } = process.cpuUsage();
+    const before = process.cpuUsage();
     cancel = clock.after(checkMs, () => {
-      const used = process.cpuUsage();
-      const usedMs = (used.user + used.system - user - system) / 1000;
+      const { user, system } = process.cpuUsage(before);
+      const usedMs = (user + system) / 1000;
       if (usedMs / (clock.elapsed() - startedAtMs) < idleShare) collectGarbage();
       else check();
     });
