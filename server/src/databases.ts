@@ -70,7 +70,7 @@ const scope = "chat4all.workspace_id";
  * The pipeline's statements read single rows by index, and are planned once. By default the planner scans whole
  * tables while they are small, and keeps those plans once the tables are large.
  */
-const lookUps = [
+export const lookUps = [
   "enable_seqscan=off",
   "enable_hashjoin=off",
   "enable_mergejoin=off",

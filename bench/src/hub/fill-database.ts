@@ -33,6 +33,9 @@ export async function fillDatabase(
     const strides = { seq: perConversation, position: await lastPosition(db) };
     const stepMs = Math.round(spreadMs / Math.max(1, copies));
     await db.query(shiftId);
+    // No triggers and no foreign keys, on the one connection of this pool.
+    await db.query("SET session_replication_role = replica");
+    await db.query("SET synchronous_commit = off");
     const inserts: string[] = [];
     for (const table of tables) {
       const columns = await columnsOf(db, table);
@@ -83,11 +86,9 @@ async function lastPosition(db: Pool): Promise<number> {
   return row.position;
 }
 
-/** Keeps the hub's rows aside; returns the statement that copies them, with triggers and foreign keys switched off. */
+/** Keeps the hub's rows aside; returns the statement that copies them. */
 async function prepareCopies(db: Pool, table: string, columns: readonly Column[]): Promise<string> {
   await db.query(`CREATE TABLE bench_${table} AS SELECT * FROM ${table}`);
-  await db.query("SET session_replication_role = replica");
-  await db.query("SET synchronous_commit = off");
   const names = columns.map(({ name }) => name).join(", ");
   return `
     INSERT INTO ${table} (${names}) OVERRIDING SYSTEM VALUE

@@ -6,7 +6,7 @@ import { atLeast, atMost, atMostTimes, compare, type Measure, row, several } fro
 import { checkFloor } from "../reference/check-floor.ts";
 import { startFloor } from "../reference/start-floor.ts";
 import { takeTurns } from "../turns.ts";
-import { type Cost, describeCost } from "../watch/cpu.ts";
+import { type Cost, describeCost, storageUs } from "../watch/cpu.ts";
 import { readWal } from "../watch/wal.ts";
 
 /** Until V8 has compiled what is hot and the tables are no longer empty; it also shows how fast the machine is. */
@@ -100,10 +100,6 @@ export const e2eThroughput: Measure = {
 };
 
 type WalCost = Cost & { result: { wal: { bytes: number; checkpoints: number } } };
-
-function storageUs({ cpu, messages }: Cost): number {
-  return (cpu.hub + cpu.postgres) / messages;
-}
 
 function walBytes({ result, messages }: WalCost): number {
   return result.wal.bytes / messages;

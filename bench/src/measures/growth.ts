@@ -7,7 +7,7 @@ import { startGenerator } from "../load/generator.ts";
 import type { SentMessage } from "../load/receipts.ts";
 import { atMostTimes, type Bench, CheckFailed, compare, type Measure, type Row, row } from "../measure.ts";
 import { type Turns, takeTurns } from "../turns.ts";
-import { type Cost, describeCost } from "../watch/cpu.ts";
+import { describeCost, storageUs } from "../watch/cpu.ts";
 import { partsOf } from "../watch/observer.ts";
 import { settle } from "../watch/settle.ts";
 import { withDb } from "../watch/statements.ts";
@@ -150,8 +150,4 @@ function sampleOf(side: Side): Promise<Sample> {
     return { messages: messages.rows, sent: sent.rows };
   });
   return side.sample;
-}
-
-function storageUs({ cpu, messages }: Cost): number {
-  return (cpu.hub + cpu.postgres) / messages;
 }

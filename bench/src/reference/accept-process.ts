@@ -10,7 +10,7 @@ import {
   sharedSecrets,
 } from "../../../server/src/credentials/credentials.ts";
 import type { RequestDb } from "../../../server/src/database-roles.ts";
-import { openDatabases, pipelineUrl } from "../../../server/src/databases.ts";
+import { lookUps, openDatabases, pipelineUrl } from "../../../server/src/databases.ts";
 import { openEventNotifier } from "../../../server/src/events/events.ts";
 import { openRestServer } from "../../../server/src/http/server.ts";
 import { systemClock } from "../../../server/src/lib/clock.ts";
@@ -79,8 +79,7 @@ serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrd
 
 /** The owner of the embedded database is a superuser, for whom no policy holds. Plans as the hub's pool does. */
 function withoutPolicies(databaseUrl: string): () => RequestDb {
-  const noScans = ["enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off"];
-  const url = withSettings(databaseUrl, [...noScans, "plan_cache_mode=force_generic_plan"]);
+  const url = withSettings(databaseUrl, lookUps);
   const db = openPool({ url, size: connections, applicationName: "bench accept", log });
   return () => db;
 }

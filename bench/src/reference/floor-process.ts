@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { startEmbeddedPostgres } from "../../../embedded-postgres/src/embedded-postgres.ts";
 import { readPidFile } from "../../../embedded-postgres/src/processes.ts";
+import { lookUps } from "../../../server/src/databases.ts";
 import { newId } from "../../../server/src/lib/ids.ts";
 import { openPool, type Pool, withSettings } from "../../../server/src/lib/postgres.ts";
 import { defaultWhatsAppAccount as account } from "../../../simulator/src/default-accounts.ts";
@@ -25,13 +26,6 @@ export interface StartedFloor {
 }
 
 const log = { info() {}, warn() {}, error: (fields: object, message: string) => console.error(message, fields) };
-/** As the hub's pools: its statements look rows up and never scan. */
-const planner = [
-  "enable_seqscan=off",
-  "enable_hashjoin=off",
-  "enable_mergejoin=off",
-  "plan_cache_mode=force_generic_plan",
-];
 const resources = new AsyncDisposableStack();
 
 serve(async (order: FloorOrder) => {
@@ -46,10 +40,10 @@ async function start({ dataDir, simulatorUrl, people }: FloorOrder & { kind: "st
       openPool({ url: withSettings(postgres.url, settings), size: 2, applicationName: `floor ${name}`, log }),
       (pool) => pool.end(),
     );
-  const pipelineDb = open("pipeline", planner);
+  const pipelineDb = open("pipeline", lookUps);
   const workspaceId = newId(Date.now());
   const lanes = await makeLanes(pipelineDb, workspaceId, people);
-  const acceptDb = open("accept", [...planner, "role=floor_accept", `floor.workspace_id=${workspaceId}`]);
+  const acceptDb = open("accept", [...lookUps, "role=floor_accept", `floor.workspace_id=${workspaceId}`]);
   const channelAccountId = newId(Date.now());
   const platform = openPlatform(simulatorUrl);
   const floor = new Floor({ acceptDb, pipelineDb, workspaceId, channelAccountId, lanes, platform, onFailed: fail });

@@ -71,6 +71,11 @@ export function perCoreSecond(cost: Cost): number {
   return 1e6 / coreUs(cost);
 }
 
+/** Of hub and database for each message, without platform and generator. */
+export function storageUs({ cpu, messages }: Cost): number {
+  return (cpu.hub + cpu.postgres) / messages;
+}
+
 export function describeCost({ cpu, messages, seconds }: Cost): string {
   const own = parts.filter((part) => part !== "others" && cpu[part] > 0);
   const figures = own.map((part) => `${part} ${(cpu[part] / messages).toFixed(1)} µs`);
