@@ -1,3 +1,7 @@
+/**
+ * A consumer reads on one connection while it renews its leases on another. So every statement that changes several
+ * cursors locks them in the order of their partitions first: with locks in two orders they would deadlock.
+ */
 import type { Pool } from "../lib/postgres.ts";
 import { all, plainArray, run } from "../lib/query.ts";
 
@@ -51,7 +55,7 @@ interface BatchRow {
   records: string;
 }
 
-/** Reads whole rows of about `maxRecords` records, from the partitions in turn, oldest first. */
+/** Moves the cursors and reads whole rows of about `maxRecords` records, from the partitions in turn, oldest first. */
 export async function advanceAndRead(
   pool: Pool,
   topic: string,
@@ -66,11 +70,13 @@ export async function advanceAndRead(
     text: `
       WITH at AS MATERIALIZED (
         SELECT * FROM unnest($4::int[], $5::bigint[], $6::bigint[]) WITH ORDINALITY AS t (partition, epoch, consumed, turn)
+      ), locked AS MATERIALIZED (
+        SELECT c.partition, at.consumed FROM bus_cursors c JOIN at ON at.partition = c.partition AND at.epoch = c.epoch
+        WHERE c.topic = $1 AND c.consumer_group = $2 AND c.owner = $3 AND c.consumed_offset < at.consumed
+        ORDER BY c.partition FOR UPDATE OF c
       ), moved AS (
-        UPDATE bus_cursors c SET consumed_offset = at.consumed
-        FROM at
-        WHERE c.topic = $1 AND c.consumer_group = $2 AND c.owner = $3 AND c.partition = at.partition
-          AND c.epoch = at.epoch AND c.consumed_offset < at.consumed
+        UPDATE bus_cursors c SET consumed_offset = locked.consumed
+        FROM locked WHERE c.topic = $1 AND c.consumer_group = $2 AND c.partition = locked.partition
       ), found AS (
         SELECT r.*, sum(r.record_count) OVER (ORDER BY r.place, at.turn) - r.record_count AS before
         FROM at CROSS JOIN LATERAL (
@@ -117,8 +123,12 @@ export function readPositions(pool: Pool, topic: string, group: string): Promise
 export async function giveBack(pool: Pool, topic: string, group: string, ownerId: string): Promise<void> {
   await run(
     pool,
-    `UPDATE bus_cursors SET owner = NULL, lease_expires_at = NULL
-     WHERE topic = $1 AND consumer_group = $2 AND owner = $3`,
+    `WITH locked AS MATERIALIZED (
+       SELECT partition FROM bus_cursors WHERE topic = $1 AND consumer_group = $2 AND owner = $3
+       ORDER BY partition FOR UPDATE
+     )
+     UPDATE bus_cursors c SET owner = NULL, lease_expires_at = NULL
+     FROM locked WHERE c.topic = $1 AND c.consumer_group = $2 AND c.partition = locked.partition`,
     [topic, group, ownerId],
   );
   await run(pool, "DELETE FROM bus_consumers WHERE topic = $1 AND consumer_group = $2 AND owner = $3", [

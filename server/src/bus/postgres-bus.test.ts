@@ -5,12 +5,14 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { systemClock } from "../lib/clock.ts";
 import { notifyChannel, openPostgresFanout } from "../lib/fanout/postgres-fanout.ts";
-import { type Log, openPool } from "../lib/postgres.ts";
+import { newId } from "../lib/ids.ts";
+import { type Log, openPool, withSettings } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type BusHarness, collect, partitions, publish, spread, topic } from "../testing/suites/bus-harness.ts";
 import { busSuite } from "../testing/suites/bus-suite.ts";
 import { createTestDatabase } from "../testing/test-database.ts";
 import { until } from "../testing/until.ts";
+import { advanceAndRead, createCursors, giveBack, renew } from "./cursors.ts";
 import { openPostgresBus } from "./postgres-bus.ts";
 import { rotateSegments, segmentBytes } from "./segments.ts";
 
@@ -92,6 +94,87 @@ test("many messages share a NOTIFY", async () => {
   const most = 1 + (performance.now() - begin) / 5;
   assert.ok(notifications > 0 && notifications <= most, `there were ${notifications} notifications`);
 });
+
+const plans = {
+  "a nested loop": ["enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off"],
+  "a hash join": ["enable_nestloop=off", "enable_mergejoin=off"],
+  "a bitmap scan": ["enable_seqscan=off", "enable_indexscan=off", "enable_indexonlyscan=off"],
+};
+
+// With locks in two orders, a consumer that reads while it renews its leases would deadlock with itself.
+for (const [plan, settings] of Object.entries(plans)) {
+  test(`cursors are locked in the order of their partitions when the planner takes ${plan}`, async () => {
+    await using harness = await openHarness();
+    await using _bus = await harness.open();
+    await using stack = new AsyncDisposableStack();
+    const url = withSettings(harness.url, [
+      "role=chat4all_pipeline",
+      "plan_cache_mode=force_generic_plan",
+      ...settings,
+    ]);
+    const pool = stack.adopt(openPool({ url, size: 4, applicationName: "chat4all bus", log: quiet }), (opened) =>
+      opened.end(),
+    );
+    const ownerId = newId(Date.now());
+    await createCursors(pool, topic, "both");
+    await renew(pool, topic, "both", ownerId, 60_000);
+    // The table holds the last partition first.
+    for (let partition = partitions - 1; partition >= 0; partition -= 1) {
+      await run(harness.pool, "UPDATE bus_cursors SET epoch = epoch WHERE consumer_group = 'both' AND partition = $1", [
+        partition,
+      ]);
+    }
+    await run(harness.pool, "ANALYZE bus_cursors");
+    const owned = (await renew(pool, topic, "both", ownerId, 60_000)).map(({ partition, epoch }) => {
+      return [partition, { epoch, consumed: 1, committed: 0, isReady: true, stall: null }] as const;
+    });
+    const turns = [5, 7, 2, 4, 6, 0, 1, 3].map((partition) => owned.find(([own]) => own === partition)!);
+    const positions = turns.map(() => 1);
+    const statements = {
+      advanceAndRead: () => advanceAndRead(pool, topic, "both", ownerId, turns, positions, 0),
+      renew: () => renew(pool, topic, "both", ownerId, 60_000),
+      giveBack: () => giveBack(pool, topic, "both", ownerId),
+    };
+    for (const [name, start] of Object.entries(statements)) {
+      await using blocker = await lockCursor(harness, 4);
+      const started = start();
+      await until(`${name} waits for partition 4`, () => blocker.isWaitedFor());
+      assert.deepEqual(await blocker.lockedByOthers(), [0, 1, 2, 3], name);
+      await blocker[Symbol.asyncDispose]();
+      await started;
+    }
+  });
+}
+
+/** Holds the lock of one cursor, on a connection of the owner: `pg_stat_activity` hides waits from other roles. */
+async function lockCursor({ pool }: PostgresHarness, partition: number) {
+  const client = await pool.connect();
+  const lock = "SELECT FROM bus_cursors WHERE consumer_group = 'both' AND partition = $1 FOR UPDATE";
+  await client.query("BEGIN");
+  await client.query(lock, [partition]);
+  const { pid } = await one<{ pid: number }>(client, "SELECT pg_backend_pid() AS pid");
+  let isHeld = true;
+  return {
+    async isWaitedFor() {
+      const waiting = "SELECT count(*) AS count FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))";
+      return (await one<{ count: number }>(pool, waiting, [pid])).count > 0;
+    },
+    async lockedByOthers() {
+      const free = await all<{ partition: number }>(
+        client,
+        "SELECT partition FROM bus_cursors WHERE consumer_group = 'both' FOR UPDATE SKIP LOCKED",
+      );
+      const isFree = new Set(free.map(({ partition }) => partition));
+      return Array.from({ length: partitions }, (_, index) => index).filter((index) => !isFree.has(index));
+    },
+    async [Symbol.asyncDispose]() {
+      if (!isHeld) return;
+      isHeld = false;
+      await client.query("ROLLBACK");
+      client.release();
+    },
+  };
+}
 
 // Rows that are deleted one by one would leave more to vacuum than vacuum can take.
 test("the tables stay small after any number of records", async () => {
