@@ -115,7 +115,7 @@ async function readConfig(): Promise<Config> {
 async function openLog({ logLevel }: Config) {
   const [{ pino }, { openLogger }] = await Promise.all([import("pino"), import("./lib/log.ts")]);
   const destination = process.stderr.isTTY
-    ? (await import("pino-pretty")).default({ destination: 2, sync: true, ignore: "pid,hostname" })
+    ? (await import("pino-pretty")).default({ destination: 2, sync: true, singleLine: true, ignore: "pid,hostname" })
     : pino.destination({ dest: 2, sync: true });
   return openLogger(logLevel, destination);
 }

@@ -1,5 +1,6 @@
 import { type Clock, pause } from "../lib/clock.ts";
-import type { Pool } from "../lib/postgres.ts";
+import type { Log, Pool } from "../lib/postgres.ts";
+import { thisProcess } from "../lib/this-process.ts";
 import type { Troubles } from "../lib/troubles.ts";
 import { createCursors, type Ownership, type RenewedRow, renew } from "./cursors.ts";
 
@@ -9,6 +10,7 @@ export interface LeasesOptions {
   ownerId: string;
   pool: Pool;
   clock: Clock;
+  log: Log;
   troubles: Troubles;
   leaseMs: number;
   wake: () => void;
@@ -59,14 +61,18 @@ export class Leases {
   }
 
   #adopt(rows: readonly RenewedRow[]): void {
-    const { onRevoked, wake } = this.#options;
+    const { log, topic, group, ownerId, onRevoked, wake } = this.#options;
     const held = new Map(rows.map((row) => [row.partition, row]));
     const owned = [...this.partitions];
     const lost = owned.filter(([partition, { epoch }]) => held.get(partition)?.epoch !== epoch).map(([lost]) => lost);
     for (const partition of lost) this.partitions.delete(partition);
     if (lost.length > 0) onRevoked?.(lost);
-    for (const { partition, epoch, consumed_offset: offset } of rows) {
-      if (this.partitions.has(partition)) continue;
+    const taken = rows.filter(({ partition }) => !this.partitions.has(partition));
+    if (taken.length > 0) {
+      const partitions = taken.map(({ partition }) => partition).toSorted((a, b) => a - b);
+      log.info({ topic, group, owner: ownerId, partitions, ...thisProcess }, "bus: took over partitions");
+    }
+    for (const { partition, epoch, consumed_offset: offset } of taken) {
       this.partitions.set(partition, { epoch, consumed: offset, committed: offset, isReady: false, stall: null });
       wake();
     }

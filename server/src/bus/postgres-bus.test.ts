@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { fork } from "node:child_process";
+import { hostname } from "node:os";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import pg from "pg";
@@ -93,6 +94,30 @@ test("many messages share a NOTIFY", async () => {
   // Two are at least 5 ms apart.
   const most = 1 + (performance.now() - begin) / 5;
   assert.ok(notifications > 0 && notifications <= most, `there were ${notifications} notifications`);
+});
+
+// An operator who finds the owner of a partition in the database must be able to find its process.
+test("a consumer that takes over partitions logs its owner id and its process", async () => {
+  await using harness = await openHarness();
+  const lines: object[] = [];
+  const log: Log = { ...quiet, info: (fields, message) => void lines.push({ ...fields, message }) };
+  await using fanout = await openPostgresFanout({ url: harness.url, clock: systemClock, log: quiet });
+  const options = { url: harness.url, fanout, clock: systemClock, topics: [topic], partitions, leaseMs: 800 };
+  await using bus = await openPostgresBus({ ...options, log });
+  const first = bus.subscribe(topic, "all", { maxBatch: 1, async handle() {} });
+  await until("it owns all partitions", () => first.owned().length === partitions);
+  const leases = () =>
+    one<{ owners: string[]; end: string }>(
+      harness.pool,
+      "SELECT array_agg(DISTINCT owner::text) AS owners, max(lease_expires_at)::text AS end FROM bus_cursors",
+    );
+  const { owners, end } = await leases();
+  const fields = { topic, group: "all", owner: first.ownerId, host: hostname(), pid: process.pid };
+  const message = "bus: took over partitions";
+  assert.deepEqual(owners, [first.ownerId]);
+  assert.deepEqual(lines, [{ ...fields, partitions: Array.from({ length: partitions }, (_, i) => i), message }]);
+  await until("its leases are renewed", async () => (await leases()).end !== end);
+  assert.equal(lines.length, 1, "a renewal is not logged");
 });
 
 const plans = {

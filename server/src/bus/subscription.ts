@@ -1,13 +1,11 @@
 import { type Backoff, doubledMs } from "../lib/backoff.ts";
 import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
-import type { Log } from "../lib/postgres.ts";
 import type { BusRecord, Consumer } from "./bus.ts";
 import { advanceAndRead, giveBack, type Ownership } from "./cursors.ts";
 import { Leases, type LeasesOptions } from "./leases.ts";
 
 interface SubscriptionOptions<Value> extends Omit<LeasesOptions, "wake" | "onRevoked"> {
-  log: Log;
   consumer: Consumer<Value>;
 }
 

@@ -4,6 +4,7 @@ import { pause, type Random } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import { newId } from "../lib/ids.ts";
 import { type Repeated, repeat } from "../lib/repeat.ts";
+import { thisProcess } from "../lib/this-process.ts";
 import type { Troubles } from "../lib/troubles.ts";
 import { type Finished, finishAttempts } from "./attempts.ts";
 import {
@@ -58,7 +59,7 @@ export class Dispatcher {
   #onIdle = () => {};
 
   constructor(deps: DispatcherDeps) {
-    const { clock, troubles, leaseMs } = deps;
+    const { clock, log, troubles, leaseMs } = deps;
     this.#deps = deps;
     this.#ownerId = newId(clock.now());
     this.#finisher = openBatcher({
@@ -69,6 +70,7 @@ export class Dispatcher {
       clock,
       run: (finished) => this.#finish(finished),
     });
+    log.info({ owner: this.#ownerId, ...thisProcess }, "webhook endpoints: this process sends");
     const onFailure = (error: unknown) => troubles.failed(part, error);
     this.#polling = repeat(clock, pollEveryMs, () => this.poll(), onFailure);
     this.#renewing = repeat(clock, leaseMs / 4, () => this.#renewIfBusy(), onFailure);

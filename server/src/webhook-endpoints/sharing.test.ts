@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import { test } from "node:test";
 import { patient } from "../testing/patience.ts";
 import { ok, startReceiver, startWebhookTest, status, type WebhookTest } from "../testing/test-webhooks.ts";
@@ -120,6 +121,20 @@ test("a live process keeps its claims while an endpoint takes long to respond", 
   await hub.line.say(await hub.chat(), "oi");
   await allDone(hub, 1);
   assert.equal(receiver.got.length, 1);
+});
+
+test("the process that has claimed a delivery logs its owner id", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver(() => {});
+  await hub.connect(receiver.url, accepted);
+  const lines: object[] = [];
+  hub.start({ log: { ...hub.deps.log, info: (fields: object) => void lines.push(fields) } });
+  await hub.line.say(await hub.chat(), "oi");
+  await receiver.has(1);
+  const [claimed] = await hub.rows<{ owner_id: string }>(
+    "SELECT owner_id FROM webhook_deliveries WHERE status = 'pending'",
+  );
+  assert.deepEqual(lines, [{ owner: claimed!.owner_id, host: hostname(), pid: process.pid }]);
 });
 
 test("a process that closes gives back what it has not sent", async () => {
