@@ -29,6 +29,12 @@ test("a derived id is the same for the same parts, and another for others", () =
   assert.equal(new Set([id, ...others]).size, 5);
 });
 
+// Steps that run again after an upgrade must find what they wrote before.
+test("derived ids stay the same from version to version", () => {
+  assert.equal(derivedId(1_760_000_000_000, "message", "ana"), "0199c82c-c000-8d9d-b47a-387a29adeb94");
+  assert.equal(derivedId(2 ** 48 - 1, "ünï", "👍"), "ffffffff-ffff-8912-9f6a-1bc680b6a37d");
+});
+
 test("what is a uuid and what is none", () => {
   assert.ok(isUuid(newId(1)));
   assert.ok(isUuid(newId(1).toUpperCase()));

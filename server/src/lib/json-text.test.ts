@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type JsonLimits, parseJsonText, UnreadableJson } from "./json-text.ts";
+import { checkJsonText, type JsonLimits, parseJsonText, UnreadableJson } from "./json-text.ts";
 
 const limits: JsonLimits = { maxDepth: 4, maxFields: 3, maxValues: 10, isExact: true };
 
@@ -49,6 +49,11 @@ test("refuses what exceeds a limit, and accepts what does not", () => {
   const numbers = (count: number) => `[${Array(count).fill("1.50e0")}]`;
   assert.equal((parse(numbers(2_000), many) as unknown[]).length, 2_000);
   assert.throws(() => parse(numbers(2_001), many), /more than 2000 numbers/);
+});
+
+test("counts the fields of each text from 0", () => {
+  for (const text of ['[{"a":1,"b":1,"c":1}]', '"a":1,"b":1', '{"a":{"b":1,"c":1', '{"a":1,"b":{"c":1,"d":1}}'])
+    for (let time = 1; time <= 3; time += 1) assert.doesNotThrow(() => checkJsonText(Buffer.from(text), limits), text);
 });
 
 test("accepts numbers that a double keeps exactly", () => {

@@ -26,6 +26,9 @@ export class UnreadableJson extends Error {
 
 const maxPathLength = 200;
 
+/** Of the objects around the byte that is checked, by depth. Checks share it, because none waits for anything. */
+const fieldsAtDepth: number[] = [];
+
 export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
   checkJsonText(bytes, limits);
   try {
@@ -39,7 +42,8 @@ export function parseJsonText(bytes: Buffer, limits: JsonLimits): unknown {
 export function checkJsonText(bytes: Buffer, limits: JsonLimits): void {
   const { maxDepth, maxFields, maxValues, isExact, isExactAt = () => true } = limits;
   if (isExact && !isUtf8(bytes)) throw new UnreadableJson("is not valid UTF-8");
-  const fields = new Uint32Array(maxDepth + 1);
+  const fields = fieldsAtDepth;
+  fields[0] = 0;
   let depth = 0;
   let values = 0;
   let unusualNumbers = 0;

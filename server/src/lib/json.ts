@@ -24,16 +24,21 @@ export const maxDepth = 20;
 export function canonicalJson(value: unknown, depth = maxDepth): string | null {
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   if (depth === 0) return null;
-  const isList = Array.isArray(value);
-  const inside = isList
-    ? value.map((item) => canonicalJson(item, depth - 1))
-    : Object.entries(value)
-        .filter(([, item]) => item !== undefined)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([name, item]) => {
-          const json = canonicalJson(item, depth - 1);
-          return json === null ? null : `${JSON.stringify(name)}:${json}`;
-        });
-  if (inside.includes(null)) return null;
-  return isList ? `[${inside.join(",")}]` : `{${inside.join(",")}}`;
+  let inside = "";
+  if (Array.isArray(value)) {
+    for (const item of value) {
+      const json = canonicalJson(item, depth - 1);
+      if (json === null) return null;
+      inside += inside === "" ? json : `,${json}`;
+    }
+    return `[${inside}]`;
+  }
+  const fields = value as Record<string, unknown>;
+  for (const name of Object.keys(fields).sort()) {
+    if (fields[name] === undefined) continue;
+    const json = canonicalJson(fields[name], depth - 1);
+    if (json === null) return null;
+    inside += `${inside === "" ? "" : ","}${JSON.stringify(name)}:${json}`;
+  }
+  return `{${inside}}`;
 }
