@@ -28,6 +28,7 @@ export interface KeyRateLimit {
 }
 
 export function keyLimitsOf({ callerId, rateLimit, ancestors = [] }: Principal) {
+  if (rateLimit === null && ancestors.length === 0) return [];
   return [...ancestors, { apiKeyId: callerId, rateLimit }].flatMap((key) =>
     key.rateLimit === null ? [] : [{ key: `key:${key.apiKeyId}`, limit: key.rateLimit }],
   );
@@ -89,9 +90,10 @@ export function hasScope({ scopes }: Scoped, scope: Scope | "*"): boolean {
   return scopes === undefined || scopes.includes("*") || scopes.includes(scope);
 }
 
-export function requireScope(principal: Scoped, ...needed: Scope[]): void {
-  const missing = needed.find((scope) => !hasScope(principal, scope));
-  if (missing !== undefined) throw forbidden(`This API key lacks the scope ${missing}.`);
+export function requireScope(principal: Scoped, ...needed: readonly Scope[]): void {
+  for (const scope of needed) {
+    if (!hasScope(principal, scope)) throw forbidden(`This API key lacks the scope ${scope}.`);
+  }
 }
 
 export interface Forget {

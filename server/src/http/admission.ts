@@ -95,7 +95,7 @@ export class Admission {
       if (config?.admission !== undefined) this.#exempt.set(url, config.admission);
     });
     app.addHook("preValidation", (request, _reply, done) => {
-      if (isExempt(request.routeOptions.config.admission, request.raw)) return done();
+      if (isExempt(request.route.config.admission, request.raw)) return done();
       if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, this.#takeTurn(clock.elapsed())));
       request.endWork = limit.begin();
       done();

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, test } from "node:test";
+import { pino } from "pino";
 import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
 
 describe("every response", () => {
@@ -42,6 +43,20 @@ describe("every response", () => {
     assert.equal(headers.get("x-content-type-options"), "nosniff");
     assert.equal(headers.get("x-request-id"), error.request_id);
   });
+});
+
+test("logs a request that fails once, with its id once", async () => {
+  const lines: string[] = [];
+  const log = pino({ level: "info" }, { write: (line) => void lines.push(line) });
+  await using door = await openDoor({ log }, (app) => {
+    app.get("/broken", { config: { access: "public" } }, async () => {
+      throw new Error("it is broken");
+    });
+  });
+  lines.length = 0;
+  assert.equal((await fetch(`${door.origin}/broken`, { headers: { "x-request-id": "mine" } })).status, 500);
+  assert.equal(lines.length, 1);
+  assert.equal(lines[0]!.split('"request_id":"mine"').length, 2);
 });
 
 describe("pages of other origins", () => {

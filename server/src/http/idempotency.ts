@@ -97,7 +97,7 @@ export function isFinalError(code: ErrorCode): boolean {
 }
 
 function callerOf(request: FastifyRequest): { workspaceId: string | null; callerId: string } {
-  const { idempotent } = request.routeOptions.config;
+  const { idempotent } = request.route.config;
   if (typeof idempotent !== "object") return request.principal;
   const name = (request.body as Record<string, string>)[idempotent.by]!;
   return { workspaceId: null, callerId: derivedId(0, "idempotency", name.toLowerCase()) };

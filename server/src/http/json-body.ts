@@ -16,7 +16,7 @@ export function parseJsonBodies(app: App): void {
   app.addContentTypeParser<Buffer>("application/json", { parseAs: "buffer" }, (request, bytes, done) => {
     if (bytes.length === 0) return done(null, undefined);
     try {
-      checkJsonBody(bytes, request.routeOptions.schema?.body);
+      checkJsonBody(bytes, request.route.schema?.body);
     } catch (error) {
       return done(error as Error);
     }

@@ -36,7 +36,7 @@ interface Counted {
  */
 export function limitRequests(app: App, { limits, byUser, byAddress }: RequestLimitDeps): void {
   function countedAs(request: FastifyRequest): Counted[] {
-    const { access, limit } = request.routeOptions.config;
+    const { access, limit } = request.route.config;
     if (access === undefined || !isCounted(request.method, limit)) return [];
     if (access === "public" || limit === "address") {
       return byAddress === null ? [] : [{ key: `address:${addressKey(clientAddress(request))}`, limit: byAddress }];

@@ -74,11 +74,12 @@ export function route<const O extends Operation>(
       },
     },
     ...(isBodyOptional && optionalBody),
-    // Async, because Fastify would wait for `reply.send` after a handler that returns nothing.
-    async handler(request: FastifyRequest, reply: FastifyReply) {
+    handler(request: FastifyRequest, reply: FastifyReply) {
       if (statuses.length === 1) reply.status(statuses[0]!);
       if (contentType) reply.type(contentType);
-      return handle(request as RequestOf<O>, reply);
+      const answer = handle(request as RequestOf<O>, reply);
+      // A promise, because Fastify would wait for `reply.send` after a handler that returns nothing.
+      return answer instanceof Promise ? answer : Promise.resolve(answer);
     },
   } as RouteOptions as never);
 }

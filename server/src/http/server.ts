@@ -28,6 +28,8 @@ import { compileValidator } from "./validation.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
+    /** `routeOptions`, which Fastify makes again each time that it is read. */
+    route: FastifyRequest["routeOptions"];
     /** The caller; set on every route that is not public, as is `db`. */
     principal: Principal;
     db: RequestDb;
@@ -74,7 +76,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     http: serverOptions(limits),
     ...withTls(limits, certificate),
     loggerInstance: log,
-    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.maxBodyBytes,
     requestTimeout: limits.requestTimeoutMs,
     connectionTimeout: limits.stalledTimeoutMs,
@@ -91,6 +93,8 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     clientErrorHandler: answerClientError,
     routerOptions: { maxParamLength: 300 },
     genReqId: requestIdOf,
+    // A logger of its own for each request would cost more than parsing it. What a request logs names its id.
+    childLoggerFactory: (logger) => logger,
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.server.maxConnections = limits.maxConnections;
   // `refuseHeaders` counts them: Node would silently drop those beyond a number, `authorization` among them.
@@ -121,6 +125,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     if (config?.access === undefined) throw new Error(`${method} ${url} does not say who may call it.`);
     bindCursors(route);
   });
+  app.decorateRequest("route", null as unknown as FastifyRequest["routeOptions"]);
   app.decorateRequest("principal", null as unknown as Principal);
   app.decorateRequest("db", null as unknown as RequestDb);
   app.decorateRequest("workId", null);
@@ -131,18 +136,19 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
     isClosing = true;
   });
   app.addHook("onRequest", (request, reply, done) => {
+    request.route = request.routeOptions;
     reply.headers(everyAnswer).header("x-request-id", request.id);
     const refusal = refuseHeaders(request.raw, limits) ?? refuseQuery(request.url);
     if (refusal !== undefined) return done(refusal);
     // `GET /v1/messages/batch` would be read as a message with the id `batch`.
-    const own = request.routeOptions.url?.includes(":") ? allowedAt.ofLiteral(request.url) : null;
+    const own = request.route.url?.includes(":") ? allowedAt.ofLiteral(request.url) : null;
     if (own === null || own.includes(request.method)) return done();
     answerNotFound(request, reply, own);
   });
   app.addHook("onRequest", allowOrigins(originHeaders));
   app.addHook("onRequest", (request, _reply, done) => {
     if (isClosing) return done(stopping());
-    const access = request.routeOptions.config.access;
+    const access = request.route.config.access;
     if (access === undefined || access === "public") return done();
     // Mostly served from memory, at once: see `openAuthenticator`.
     const principal = authenticate(credentialOf(request.raw));
@@ -178,7 +184,8 @@ function admit(
     if (access.session && principal.kind === "api_key") {
       throw forbidden("An API key cannot do this: log in as the user who created it.");
     }
-    if (access.scope !== undefined) requireScope(principal, ...[access.scope].flat());
+    if (typeof access.scope === "string") requireScope(principal, access.scope);
+    else if (access.scope !== undefined) requireScope(principal, ...access.scope);
     request.principal = { ...principal, origin: originOf(request) };
     request.db = dbOf(principal.workspaceId);
     return undefined;
