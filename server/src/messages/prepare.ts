@@ -111,20 +111,24 @@ export function prepareMessage(
   });
 }
 
+const none: readonly string[] = [];
+
 export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, principal: Principal, body: SendBody): string {
-  const { conversation_id, to, channels = [], via = {}, fallback, payload } = body;
+  const { conversation_id, to, channels = none, via, fallback, payload } = body;
   if ((conversation_id === undefined) === (to === undefined)) {
     throw invalid("Give either conversation_id or to.", { field: "conversation_id" });
   }
-  const named = {
-    channels: channels.filter((name) => name !== "all"),
-    via: Object.keys(via),
-    "fallback.order": fallback?.order ?? [],
-  };
-  for (const [field, names] of Object.entries(named)) {
+  const requireChannels = (field: string, names: readonly string[]) => {
     const unknown = names.find((name) => !isChannel(name));
     if (unknown !== undefined) throw invalid(`${field} names the unknown channel ${unknown}.`, { field });
-  }
+  };
+  if (channels.length > 0)
+    requireChannels(
+      "channels",
+      channels.filter((name) => name !== "all"),
+    );
+  if (via !== undefined) requireChannels("via", Object.keys(via));
+  if (fallback !== undefined) requireChannels("fallback.order", fallback.order);
   if (channels.includes("all") && channels.length > 1) {
     throw invalid('channels is either ["all"] or a list of channels.', { field: "channels" });
   }

@@ -110,6 +110,14 @@ export function showAccepted({ messageId, conversationId, seq, createdAt }: Acce
     conversation_id: conversationId,
     seq,
     status: "accepted" as const,
-    created_at: createdAt.toISOString(),
+    created_at: isoTextOf(createdAt),
   };
+}
+
+let last = { at: new Date(0), text: "" };
+
+/** Messages of one commit share one time. */
+function isoTextOf(at: Date): string {
+  if (last.at !== at) last = { at, text: at.toISOString() };
+  return last.text;
 }
