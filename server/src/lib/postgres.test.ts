@@ -4,6 +4,7 @@ import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { until } from "../testing/until.ts";
 import { isRetryableDbError, type Log, openPool, type PoolClient, transaction } from "./postgres.ts";
+import { jsonArray, plainArray } from "./query.ts";
 
 describe("a pool", () => {
   const lines: string[] = [];
@@ -26,6 +27,32 @@ describe("a pool", () => {
     assert.ok(rows[0].at instanceof Date);
     await assert.rejects(pool.query("select 9007199254740993::int8"), RangeError);
     assert.equal((await pool.query("select count(*) from note")).rows[0].count, 0);
+  });
+
+  test("writes arrays that PostgreSQL reads as they were", async () => {
+    const texts = [
+      "",
+      "null",
+      "a,b}",
+      '{"',
+      "\\",
+      '\\"',
+      " ",
+      "line\nbreak\t\u0001\u007f",
+      "👍\u2028",
+      "\ud800",
+      "\u0000",
+    ];
+    const values = [...texts, null, 1.5, [texts, []], { [texts.join("")]: texts }];
+    for (const given of [values, ["NULL"], []]) {
+      const json = given.map((value) => JSON.stringify(value));
+      const { rows } = await pool.query("select $1::text[] as jsons, $2::text[] as plain", [
+        jsonArray(json),
+        plainArray([1, true, null, "a-b", undefined]),
+      ]);
+      assert.deepEqual(rows[0].jsons, json);
+      assert.deepEqual(rows[0].plain, ["1", "true", null, "a-b", null]);
+    }
   });
 
   test("survives the loss of an idle connection", async () => {

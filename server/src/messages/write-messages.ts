@@ -4,7 +4,7 @@ import { acceptedEvent } from "../events/events.ts";
 import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { canonicalJson } from "../lib/json.ts";
 import { isUniqueViolation } from "../lib/postgres.ts";
-import { all, type Db, plainArray } from "../lib/query.ts";
+import { all, type Db, jsonArray, plainArray } from "../lib/query.ts";
 
 export interface NewMessage {
   workspaceId: string;
@@ -225,22 +225,22 @@ async function insertMessages(
       values: [
         now,
         topic,
-        outbox.partitions,
-        outbox.counts,
-        outbox.batches,
-        cases.map(({ example }) => example.workspaceId),
-        cases.map(({ example }) => example.conversationId),
-        cases.map(({ example }) => example.senderId),
-        cases.map(({ example }) => example.mustBeMember),
-        cases.map(({ example }) => example.direction === "outbound"),
+        plainArray(outbox.partitions),
+        plainArray(outbox.counts),
+        jsonArray(outbox.batches),
+        plainArray(cases.map(({ example }) => example.workspaceId)),
+        plainArray(cases.map(({ example }) => example.conversationId)),
+        plainArray(cases.map(({ example }) => example.senderId)),
+        plainArray(cases.map(({ example }) => example.mustBeMember)),
+        plainArray(cases.map(({ example }) => example.direction === "outbound")),
         cases.map(({ example }) => example.channels),
         quotes.map(({ message }) => message.workspaceId),
         quotes.map(({ message }) => message.conversationId),
         quotes.map(({ messageId }) => messageId),
         quotes.map(({ why }) => why),
-        conversations,
-        conversations.map((conversationId) => steps.counts.get(conversationId)),
-        steps.ofMessages,
+        plainArray(conversations),
+        plainArray(conversations.map((conversationId) => steps.counts.get(conversationId))),
+        plainArray(steps.ofMessages),
         ...columns(messages),
         messages.map(({ conversationId, messageId }) => acceptedEvent(conversationId, messageId)).join(),
       ],
@@ -311,7 +311,7 @@ const seldom = ["channels", "options", "replyTo", "metadata", "origin"] as const
 function columns(messages: readonly NewMessage[]): unknown[] {
   return [
     ...plain.map((key) => plainArray(messages.map((message) => message[key]))),
-    messages.map((message) => message.payload),
+    jsonArray(messages.map((message) => message.payload)),
     ...seldom.map((key) => {
       const values = messages.map((message) => (key === "options" ? storedOptions(message) : message[key]));
       return values.some((value) => value !== null) ? values : [];
