@@ -49,6 +49,12 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
      FROM channel_accounts WHERE workspace_id = $1 AND deleted_at IS NULL LIMIT 1`,
     [workspaceId],
   );
+  // Its platform sends no receipts.
+  await owner.all(
+    `UPDATE deliveries SET delivered_by = w.webhook_id, read_by = w.webhook_id
+     FROM (SELECT webhook_id FROM webhooks WHERE workspace_id = $1 LIMIT 1) w WHERE workspace_id = $1 AND lane_id IS NOT NULL`,
+    [workspaceId],
+  );
   await owner.all(
     `INSERT INTO address_verifications (verification_id, workspace_id, user_id, channel, identifier, code_hash, expires_at)
      VALUES ($1, $2, $3, 'telegram', '1', $4, now())`,

@@ -42,6 +42,7 @@ test("the request role has the privileges that it needs on each table, and no mo
     address_verifications: "SIU",
     addresses: "SIUD",
     api_keys: "SIU",
+    attempt_batches: "S",
     attempts: "S",
     audit_heads: "S",
     audit_log: "S",
@@ -87,7 +88,8 @@ test("in tables with unchecked references, requests may change only some columns
   assert.deepEqual(Object.fromEntries(rows.map(({ name, columns }) => [name, columns])), {
     deliveries:
       "U ordinal, U status, U is_pending, U retry_from, U next_attempt_at, U part_receipts, U provider_message_ids, " +
-      "U error, U is_dead_letter, U history, U sent_at, U delivered_at, U read_at, U failed_at, U status_before",
+      "U error, U is_dead_letter, U history, U sent_at, U delivered_at, U read_at, U failed_at, U status_before, " +
+      "U started_at, U sent_by",
     idempotency_keys: "U body_hash_sealed, U status_code, U answer_sealed, U created_at, U work_id",
     provider_messages: "U delivery_id",
     sessions: "U revoked_at",

@@ -196,6 +196,7 @@ async function revive(
        UPDATE deliveries d SET is_pending = true, is_dead_letter = false, failed_at = NULL,
          error = NULL, retry_from = NULL, next_attempt_at = NULL, ordinal = DEFAULT,
          provider_message_ids = ids[:kept], part_receipts = part_receipts - ids[kept + 1:],
+         history = delivery_history(d), started_at = NULL,
          sent_at = NULL, delivered_at = NULL, read_at = NULL
        FROM chosen
        WHERE d.delivery_id = chosen.delivery_id
@@ -233,8 +234,9 @@ async function takeUnrouted(tx: Db, workspaceId: string, deliveryIds: string[]):
 async function recordReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Promise<void> {
   await run(
     tx,
-    `WITH replayed AS (UPDATE deliveries SET status = 'in_transit', status_before = status,
-       history = history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'replayed')
+    `WITH replayed AS (UPDATE deliveries SET status = 'in_transit', status_before = status, sent_by = NULL,
+       history = history || jsonb_strip_nulls(jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz,
+         'cause', 'replayed', 'attempt_batch_id', sent_by))
      WHERE delivery_id = ANY ($1)
      RETURNING *)
      ${publishStatuses({ from: "replayed d" })}`,

@@ -54,7 +54,8 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
       `WITH given_up AS (UPDATE deliveries SET is_pending = false, status = 'failed', status_before = status,
          failed_at = $2, next_attempt_at = NULL,
          error = '{"code": "SUPERSEDED", "message": "Not sent in time: the next channel was tried instead."}',
-         history = history || jsonb_build_object('status', 'failed', 'at', $2::timestamptz, 'cause', 'SUPERSEDED')
+         started_at = NULL,
+         history = delivery_history(deliveries) || jsonb_build_object('status', 'failed', 'at', $2::timestamptz, 'cause', 'SUPERSEDED')
        WHERE delivery_id = ANY ($1) AND is_pending AND attempt_started_at IS NULL
          AND (error ->> 'code') IS DISTINCT FROM 'UNKNOWN' AND status < 'sent'
        RETURNING *)

@@ -22,7 +22,7 @@ test("reading in the app marks the member's earlier app deliveries as read, once
 
   const rows = await all<{ who: string; seq: number; status: string; read_at: Date | null; changes: number }>(
     line.pool,
-    `SELECT recipient_id AS who, seq, status, read_at, jsonb_array_length(history) AS changes FROM deliveries
+    `SELECT recipient_id AS who, seq, status, read_at, jsonb_array_length(delivery_history(deliveries)) AS changes FROM deliveries
      WHERE recipient_id = ANY ($1) ORDER BY seq`,
     [[eva, rui]],
   );

@@ -9,8 +9,7 @@ export async function markRead(
   await run(
     tx,
     `WITH read AS (UPDATE deliveries d SET status = 'read', status_before = d.status, read_at = $5, delivered_at = coalesce(d.delivered_at, $5),
-       sent_at = coalesce(d.sent_at, $5),
-       history = d.history || jsonb_build_object('status', 'read', 'at', $5::timestamptz, 'cause', 'read in the app')
+       sent_at = coalesce(d.sent_at, $5)
      FROM messages m
      WHERE m.conversation_id = $1 AND m.seq BETWEEN $3 AND $4 AND d.message_id = m.message_id
        AND d.recipient_id = $2 AND d.channel = 'app' AND d.status < 'read'

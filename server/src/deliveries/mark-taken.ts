@@ -70,8 +70,7 @@ async function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Da
   const rows = await all<{ workspace_id: string }>(
     db,
     `WITH taken AS (UPDATE deliveries d SET status = 'delivered', status_before = d.status, delivered_at = $2::timestamptz, sent_at = coalesce(d.sent_at, $2::timestamptz),
-       history = d.history || jsonb_build_object('status', 'delivered', 'at', $2::timestamptz, 'cause', 'a socket took it',
-         'user_id', i.user_id)
+       delivered_by = i.user_id
      FROM unnest($1::uuid[], $3::uuid[]) AS i (delivery_id, user_id)
      WHERE d.delivery_id = i.delivery_id AND d.channel = 'app' AND d.status < 'delivered'
      RETURNING d.*), published AS MATERIALIZED (

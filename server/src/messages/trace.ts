@@ -77,11 +77,12 @@ const padded = (number: string) => `lpad(${number}::text, 19, '0')`;
 
 /** Changes of a delivery in the order in which they were written: the clocks of two processes may differ a little. */
 const changes = `
-  delivered AS MATERIALIZED (SELECT * FROM deliveries WHERE message_id = $2 AND workspace_id = $1),
+  delivered AS MATERIALIZED (
+    SELECT d.*, delivery_history(d) AS entries FROM deliveries d WHERE message_id = $2 AND workspace_id = $1),
   changes AS MATERIALIZED (
     SELECT d.delivery_id, d.recipient_id, d.channel, h.entry, ${padded("d.ordinal")} || '-' || ${padded("h.number")} AS place,
       max((h.entry ->> 'at')::timestamptz) OVER (PARTITION BY d.delivery_id ORDER BY h.number) AS at
-    FROM delivered d CROSS JOIN LATERAL jsonb_array_elements(d.history) WITH ORDINALITY AS h (entry, number)
+    FROM delivered d CROSS JOIN LATERAL jsonb_array_elements(d.entries) WITH ORDINALITY AS h (entry, number)
   )`;
 
 const auditEntries = `WITH ${changes}
@@ -111,13 +112,13 @@ const traceEntries = `WITH ${changes},
   FROM changes WHERE entry ? 'user_id'
   UNION ALL
   SELECT ${isoTime("at")}, ${keyOf("at", 1, "place || '-1'")},
-    (entry - 'at' || jsonb_build_object('what', 'status', 'delivery_id', delivery_id, 'channel', channel))::json
+    (entry - ARRAY['at', 'attempt_batch_id'] || jsonb_build_object('what', 'status', 'delivery_id', delivery_id, 'channel', channel))::json
   FROM changes
   UNION ALL
-  SELECT ${isoTime("started_at")}, ${keyOf("started_at", 2, `${padded("number")} || '-' || delivery_id`)}, json_build_object(
-    'what', 'attempt', 'finished_at', ${isoTime("finished_at")}, 'delivery_id', delivery_id, 'number', number,
-    'outcome', outcome, 'exchanges', exchanges, 'error', error)
-  FROM attempts WHERE delivery_id IN (SELECT delivery_id FROM delivered)
+  SELECT ${isoTime("a.started_at")}, ${keyOf("a.started_at", 2, `${padded("a.number")} || '-' || a.delivery_id`)}, json_build_object(
+    'what', 'attempt', 'finished_at', ${isoTime("a.finished_at")}, 'delivery_id', a.delivery_id, 'number', a.number,
+    'outcome', a.outcome, 'exchanges', a.exchanges, 'error', a.error)
+  FROM deliveries d CROSS JOIN LATERAL attempts_of(d) a WHERE d.message_id = $2 AND d.workspace_id = $1
   UNION ALL
   SELECT ${isoTime("received_at")}, ${keyOf("received_at", 3, "webhook_id")}, json_build_object('what', 'webhook',
     'webhook_id', webhook_id, 'channel_account_id', channel_account_id, 'size_bytes', length(body), 'error', error)

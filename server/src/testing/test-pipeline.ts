@@ -340,7 +340,8 @@ function readDeliveries(pool: Pool, messageId: string): Promise<StoredDelivery[]
   return all(
     pool,
     `SELECT delivery_id, message_id, lane_id, ordinal, status, is_pending, is_dead_letter, attempts, next_attempt_at,
-       attempt_started_at, error, provider_message_ids, history
+       attempt_started_at, error, provider_message_ids,
+       delivery_history(deliveries) AS history
      FROM deliveries WHERE message_id = $1 ORDER BY ordinal`,
     [messageId],
   );

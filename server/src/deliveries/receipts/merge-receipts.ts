@@ -2,118 +2,152 @@ import { publishStatuses } from "../../events/events.ts";
 import { toStorable } from "../../lib/json.ts";
 import { type Db, plainArray } from "../../lib/query.ts";
 import type { LanePlace } from "../outgoing.ts";
-import type { Receipt } from "./receipt.ts";
 
-/** The receipts of one delivery. Deliveries are locked in the order of this list, to avoid deadlocks. */
-export function groupByMessage(receipts: readonly Receipt[]): Receipt[][] {
-  const groups = Map.groupBy(receipts, (receipt) => `${receipt.deliveryId} ${receipt.providerMessageId}`);
-  return [...groups].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, group]) => group);
+export interface Receipt {
+  channelAccountId: string;
+  providerMessageId: string;
+  deliveryId: string | null;
+  status: "sent" | "delivered" | "read" | "failed";
+  error: { code: string; message: string } | null;
+  /** By the platform's clock. */
+  at: Date;
+  webhookId: string | null;
 }
 
-interface SpecialRow extends LanePlace {
-  message_id: string;
-  provider_message_id: string;
-  /** Sent in parts, and unchanged; otherwise it waited for this receipt and needs no further attempt. */
-  has_parts: boolean;
-}
+/** The receipts of one part of a delivery. */
+export type PartReceipts = readonly Receipt[];
 
 /**
- * One statement for all deliveries with one part. Returns those with more. Receipts of an earlier sending, before a
- * replay or a repeated attempt, have no effect.
+ * The receipts of each part, in lists with one part of a delivery at most: a statement updates a row once. Deliveries
+ * are locked in the order of a list, to avoid deadlocks.
  */
-export async function mergeReceipts(db: Db, groups: readonly Receipt[][], now: Date): Promise<SpecialRow[]> {
-  const of = (status: Receipt["status"]) => groups.map((group) => group.find((receipt) => receipt.status === status));
+export function inRounds(receipts: readonly Receipt[]): PartReceipts[][] {
+  const parts = Map.groupBy(receipts, ({ deliveryId, providerMessageId }) => `${deliveryId} ${providerMessageId}`);
+  const sorted = [...parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, part]) => part);
+  const rounds = new Map<string | null, number>();
+  const byRound = Map.groupBy(sorted, (part) => {
+    const { deliveryId } = part[0]!;
+    const round = rounds.get(deliveryId) ?? 0;
+    rounds.set(deliveryId, round + 1);
+    return round;
+  });
+  return [...byRound.values()];
+}
+
+interface Merged {
+  /** How many parts had a delivery that knows them, or that learned the id. */
+  count: number;
+  /** Deliveries that waited for a receipt: they are settled, or their next part is due. */
+  released: LanePlace[];
+}
+
+/** Receipts of an earlier sending, before a replay or a repeated attempt, have no effect. */
+export async function mergeReceipts(db: Db, parts: readonly PartReceipts[], now: Date): Promise<Merged> {
+  const of = (status: Receipt["status"]) => parts.map((part) => part.find((receipt) => receipt.status === status));
   const [sent, delivered, read, failed] = [of("sent"), of("delivered"), of("read"), of("failed")];
-  const change = (receipt: Receipt | undefined) => receipt && JSON.stringify(toChange(receipt, now));
-  const { rows } = await db.query<SpecialRow>({
+  const times = (found: (Receipt | undefined)[]) => plainArray(found.map((receipt) => receipt?.at.toISOString()));
+  const webhooks = (found: (Receipt | undefined)[]) => plainArray(found.map((receipt) => receipt?.webhookId));
+  const first = parts.map((part) => part.reduce((first, receipt) => (receipt.at < first.at ? receipt : first)));
+  const { rows } = await db.query<LanePlace & { count: number }>({
     name: "merge_receipts",
     text: statement,
     values: [
       now,
-      plainArray(groups.map((group) => group[0]!.deliveryId)),
-      plainArray(groups.map((group) => group[0]!.channelAccountId)),
-      groups.map((group) => group[0]!.providerMessageId),
-      plainArray(groups.map((_, index) => (read[index] ?? delivered[index] ?? sent[index])?.status)),
+      plainArray(parts.map((part) => part[0]!.deliveryId)),
+      plainArray(parts.map((part) => part[0]!.channelAccountId)),
+      parts.map((part) => part[0]!.providerMessageId),
+      plainArray(parts.map((_, index) => (read[index] ?? delivered[index] ?? sent[index])?.status)),
       failed.map((receipt) => receipt && toStorable(JSON.stringify(receipt.error))),
-      plainArray(
-        groups.map((group) => group.reduce((first, { at }) => (at < first ? at : first), group[0]!.at).toISOString()),
-      ),
-      plainArray(delivered.map((receipt, index) => (receipt ?? read[index])?.at.toISOString())),
-      plainArray(read.map((receipt) => receipt?.at.toISOString())),
-      sent.map(change),
-      delivered.map(change),
-      read.map(change),
-      failed.map(change),
+      times(first),
+      ...[sent, delivered, read, failed].flatMap((found) => [times(found), webhooks(found)]),
     ],
   });
-  return rows.filter(({ delivery_id }) => delivery_id !== null);
+  return { count: rows[0]!.count, released: rows.filter((row) => row.delivery_id !== null) };
 }
 
-function toChange({ status, webhookId, at }: Receipt, now: Date) {
-  return { status, at: now, cause: "receipt", webhook_id: webhookId, platform_at: at };
-}
-
-const next = "next_status(d.status, i.reported, i.failed IS NOT NULL)";
-const isChange = (status: string) =>
-  `i.${status} IS NOT NULL AND ${next} <> 'failed' AND (d.status < '${status}' OR d.status = 'failed' AND '${status}' >= 'delivered'::delivery_status)`;
-
-// An unknown id is that of the attempt under way, or of one without a response. An id that is known to have no delivery
-// is of a sending before the last replay.
-const isOfThisSending = `CASE WHEN d.provider_message_ids <> '{}' THEN i.provider_message_id = ANY (d.provider_message_ids)
-      ELSE NOT EXISTS (SELECT FROM provider_messages p WHERE p.channel_account_id = i.channel_account_id
-        AND p.provider_message_id = i.provider_message_id AND p.delivery_id IS NULL) END`;
+const ids = "coalesce(d.provider_message_ids, '{}')";
+const isKnown = `i.provider_message_id = ANY (${ids})`;
+// An unknown id is that of the attempt under way, or of one without a response. Of a text in parts, only one without a
+// response: while an attempt is under way, it may be the id of any part. An id that is known to have no delivery is of a
+// sending before the last replay.
+const isLearned = `cardinality(${ids}) < d.part_count
+  AND (d.part_count = 1 OR d.is_pending AND d.attempt_started_at IS NULL)
+  AND NOT EXISTS (SELECT FROM provider_messages p WHERE p.channel_account_id = i.channel_account_id
+    AND p.provider_message_id = i.provider_message_id AND p.delivery_id IS NULL)`;
+const newIds = `CASE WHEN ${isKnown} THEN ${ids} ELSE ${ids} || i.provider_message_id END`;
+const hasFailed = "i.error IS NOT NULL";
+const newParts = `coalesce(d.part_receipts, '{}') || jsonb_build_object(i.provider_message_id,
+  next_status(coalesce((d.part_receipts ->> i.provider_message_id)::delivery_status, 'in_transit'), i.reported, ${hasFailed}))`;
+const ofParts = `status_of_parts(${newIds}, d.part_count, ${newParts})`;
+const next = `CASE WHEN d.part_count = 1 THEN next_status(d.status, i.reported, ${hasFailed})
+  ELSE next_status(d.status, nullif(${ofParts}, 'failed'), coalesce(${ofParts} = 'failed', false)) END`;
+/** SQL: what a delivery went through from one status to another, with the platform's time and the webhook of each. */
+const changes = (before: string, after: string) => `(
+  SELECT * FROM (VALUES
+    ('sent'::delivery_status, coalesce(i.sent_at, CASE WHEN ${after} = 'sent' THEN i.first_at END), coalesce(i.sent_by, i.first_by)),
+    ('delivered', coalesce(i.delivered_at, CASE WHEN ${after} = 'delivered' THEN i.first_at END),
+      coalesce(i.delivered_by, i.first_by)),
+    ('read', i.read_at, i.read_by), ('failed', i.failed_at, i.failed_by)
+  ) AS r (status, platform_at, webhook_id)
+  WHERE r.platform_at IS NOT NULL AND r.status <= ${after} AND CASE
+    WHEN ${after} = 'failed' THEN r.status = 'failed' AND ${before} <> 'failed'
+    ELSE ${before} < r.status OR ${before} = 'failed' AND r.status >= 'delivered' END)`;
 
 const statement = `
 WITH input AS MATERIALIZED (
-  SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::delivery_status[], $6::jsonb[], $7::timestamptz[],
-    $8::timestamptz[], $9::timestamptz[], $10::jsonb[], $11::jsonb[], $12::jsonb[], $13::jsonb[]) AS i (
-    delivery_id, channel_account_id, provider_message_id, reported, error, reported_at, delivered_at, read_at, sent, delivered,
-    read, failed)
-), special AS MATERIALIZED (
-  SELECT d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal, d.message_id, i.provider_message_id,
-    d.part_count > 1 AS has_parts
-  FROM input i JOIN deliveries d
-    ON d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id
-  WHERE d.part_count > 1 OR d.is_pending AND d.attempt_started_at IS NULL AND ${isOfThisSending}
+  SELECT *, coalesce(sent_by, delivered_by, read_by, failed_by) AS first_by
+  FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::delivery_status[], $6::jsonb[], $7::timestamptz[],
+    $8::timestamptz[], $9::uuid[], $10::timestamptz[], $11::uuid[], $12::timestamptz[], $13::uuid[], $14::timestamptz[],
+    $15::uuid[]) AS i (
+    delivery_id, channel_account_id, provider_message_id, reported, error, first_at, sent_at, sent_by, delivered_at,
+    delivered_by, read_at, read_by, failed_at, failed_by)
 ), updated AS (
   UPDATE deliveries d SET
-    status = ${next},
     status_before = d.status,
-    is_pending = d.is_pending AND d.attempt_started_at IS NOT NULL,
-    next_attempt_at = NULL,
-    provider_message_ids = CASE WHEN d.provider_message_ids <> '{}' THEN d.provider_message_ids
-      ELSE ARRAY[i.provider_message_id] END,
-    is_dead_letter = ${next} = 'failed' AND (d.is_dead_letter OR d.status <> 'failed'),
-    error = CASE WHEN ${next} <> 'failed' THEN NULL WHEN d.status = 'failed' THEN d.error ELSE i.error END,
-    sent_at = coalesce(d.sent_at, CASE WHEN ${next} <> 'failed' THEN greatest(i.reported_at, d.retry_from) END),
-    delivered_at = coalesce(d.delivered_at,
-      CASE WHEN i.delivered_at IS NOT NULL THEN greatest(i.delivered_at, d.sent_at, d.retry_from) END),
-    read_at = coalesce(d.read_at,
-      CASE WHEN i.read_at IS NOT NULL THEN greatest(i.read_at, d.delivered_at, d.sent_at, d.retry_from) END),
-    failed_at = CASE WHEN ${next} = 'failed' THEN coalesce(d.failed_at, $1::timestamptz) END,
-    history = d.history
-      || CASE WHEN ${isChange("sent")} THEN i.sent ELSE '[]' END
-      || CASE WHEN ${isChange("delivered")} THEN i.delivered ELSE '[]' END
-      || CASE WHEN ${isChange("read")} THEN i.read ELSE '[]' END
-      || CASE WHEN ${next} = 'failed' AND d.status <> 'failed' THEN i.failed ELSE '[]' END
+    (status, is_pending, next_attempt_at, provider_message_ids, part_receipts, is_dead_letter, error, sent_at, delivered_at,
+      read_at, failed_at, started_at, delivered_by, read_by, history) = (
+    SELECT n.status,
+      d.is_pending AND (d.attempt_started_at IS NOT NULL OR n.status <> 'failed' AND cardinality(n.ids) < d.part_count),
+      CASE WHEN ${isKnown} THEN d.next_attempt_at END,
+      n.ids,
+      CASE WHEN d.part_count > 1 THEN ${newParts} END,
+      n.status = 'failed' AND (d.is_dead_letter OR d.status <> 'failed'),
+      CASE WHEN n.status = 'failed' THEN CASE WHEN d.status = 'failed' THEN d.error ELSE i.error END
+        WHEN n.status = d.status THEN d.error END,
+      coalesce(d.sent_at, CASE WHEN n.status IN ('sent', 'delivered', 'read') THEN greatest(i.first_at, d.retry_from) END),
+      coalesce(d.delivered_at, CASE WHEN n.status IN ('delivered', 'read')
+        THEN greatest(coalesce(i.delivered_at, i.read_at), d.sent_at, d.retry_from) END),
+      coalesce(d.read_at, CASE WHEN n.status = 'read'
+        THEN greatest(i.read_at, d.delivered_at, d.sent_at, d.retry_from) END),
+      CASE WHEN n.status = 'failed' THEN coalesce(d.failed_at, $1::timestamptz) END,
+      CASE WHEN NOT u.is_unusual THEN d.started_at END,
+      CASE WHEN u.is_unusual THEN NULL WHEN d.status >= 'delivered' THEN d.delivered_by
+        WHEN n.status = 'delivered' THEN coalesce(i.delivered_by, i.first_by) WHEN n.status = 'read' THEN i.delivered_by END,
+      CASE WHEN u.is_unusual THEN NULL WHEN d.status < 'read' AND n.status = 'read' THEN i.read_by ELSE d.read_by END,
+      CASE WHEN u.is_unusual THEN delivery_history(d) || (
+        SELECT jsonb_agg(jsonb_build_object('status', r.status, 'at', $1::timestamptz, 'cause', 'receipt',
+          'webhook_id', r.webhook_id, 'platform_at', r.platform_at) ORDER BY r.status)
+        FROM ${changes("d.status", "n.status")} r) ELSE d.history END
+    FROM (SELECT ${next} AS status, ${newIds} AS ids OFFSET 0) n, LATERAL (
+      SELECT n.status <> d.status
+        AND (n.status = 'failed' OR d.status = 'failed' OR d.status < 'sent' OR i.first_by IS NULL) AS is_unusual OFFSET 0) u)
   FROM input i
-  WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id AND d.part_count = 1
-    AND ${isOfThisSending}
-    AND (${next} <> d.status OR d.is_pending AND d.attempt_started_at IS NULL
-      OR d.sent_at IS NULL AND i.sent IS NOT NULL OR d.delivered_at IS NULL AND i.delivered_at IS NOT NULL)
-  RETURNING d.*
+  WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id AND (${isKnown} OR ${isLearned})
+    AND (d.part_count > 1 OR ${next} <> d.status OR NOT ${isKnown})
+  RETURNING d.*, i.provider_message_id
+), maybe_learned AS MATERIALIZED (
+  SELECT * FROM updated WHERE status_before < 'sent' OR status_before = 'failed'
+), named AS (
+  INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
+  SELECT channel_account_id, provider_message_id, delivery_id, message_id FROM maybe_learned ON CONFLICT DO NOTHING
+  RETURNING message_id
 ), published AS MATERIALIZED (
   ${publishStatuses({
-    from: `updated d JOIN input i USING (delivery_id) CROSS JOIN LATERAL (VALUES
-       ('sent'::delivery_status, i.sent), ('delivered', i.delivered), ('read', i.read), ('failed', i.failed)
-     ) AS r (status, change)`,
-    where: `r.change IS NOT NULL AND CASE
-       WHEN r.status = 'failed' THEN d.status = 'failed' AND d.status_before <> 'failed'
-       ELSE d.status <> 'failed'
-         AND (d.status_before < r.status OR d.status_before = 'failed' AND r.status >= 'delivered') END`,
+    from: `updated d JOIN input i USING (delivery_id) CROSS JOIN LATERAL ${changes("d.status_before", "d.status")} r`,
     status: "r.status",
-    platformAt: "r.change ->> 'platform_at'",
-    after: ["special"],
+    platformAt: "(to_json(r.platform_at) #>> '{}')",
+    after: ["named"],
   })}
 )
-SELECT s.* FROM published LEFT JOIN special s ON true`;
+SELECT (SELECT count(*)::integer FROM updated) AS count, l.delivery_id, l.lane_id, l.channel, l.channel_account_id, l.ordinal
+FROM published LEFT JOIN maybe_learned l ON l.attempt_started_at IS NULL`;

@@ -1,38 +1,46 @@
+import type { Bus } from "../../bus/bus.ts";
+import type { PipelineDb } from "../../database-roles.ts";
+import type { Clock } from "../../lib/clock.ts";
 import { toStorable } from "../../lib/json.ts";
 import { all, type Db, run } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
-import { groupByMessage, mergeReceipts } from "./merge-receipts.ts";
-import { applyToParts } from "./part-receipts.ts";
-import type { Receipt, ReceiptDeps } from "./receipt.ts";
-import { nameParts } from "./settled.ts";
+import { inRounds, mergeReceipts, type PartReceipts, type Receipt } from "./merge-receipts.ts";
 
-export type { Receipt } from "./receipt.ts";
+export type { Receipt };
+
+export interface ReceiptDeps {
+  db: PipelineDb;
+  bus: Bus;
+  clock: Clock;
+}
 
 /**
  * Merges receipts forward, in any order, late and repeated. `failed` holds unless the platform also reports `delivered`
- * or `read`. A receipt that arrives before the response to our request waits in `early_receipts`.
+ * or `read`; a text in parts has the lowest status of its parts, and failed when one of them did. A receipt that arrives
+ * before the response to our request waits in `early_receipts` unless it says which delivery it is for.
  */
 export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receipt[]): Promise<void> {
   if (receipts.length === 0) return;
   const { db, bus, clock } = deps;
   const now = new Date(clock.now());
-  const named = await nameDeliveries(db, receipts, now);
-  if (named.length === 0) return;
-  const special = await mergeReceipts(db, groupByMessage(named), now);
-  if (special.length === 0) return;
-  for (const deliveryId of new Set(special.filter((row) => row.has_parts).map((row) => row.delivery_id))) {
-    await applyToParts(
-      deps,
-      deliveryId,
-      named.filter((receipt) => receipt.deliveryId === deliveryId),
-    );
+  for (const parts of inRounds(await nameDeliveries(db, receipts, now))) {
+    const { count, released } = await mergeReceipts(db, parts, now);
+    if (count < parts.length) await keepEarly(db, await ofAttemptsUnderWay(db, parts), now);
+    await wakeLanes(bus, db, released);
   }
-  const settled = special.filter((row) => !row.has_parts);
-  await nameParts(
+}
+
+/** Of texts in parts: which part an unknown id belongs to is known with the response. */
+async function ofAttemptsUnderWay(db: Db, parts: readonly PartReceipts[]): Promise<readonly Receipt[]> {
+  const rows = await all<{ place: number }>(
     db,
-    settled.map((row) => ({ ...row, ids: [row.provider_message_id] })),
+    `SELECT i.place FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (delivery_id, provider_message_id, place)
+     JOIN deliveries d USING (delivery_id)
+     WHERE d.part_count > 1 AND d.attempt_started_at IS NOT NULL
+       AND i.provider_message_id <> ALL (coalesce(d.provider_message_ids, '{}'))`,
+    [parts.map(([receipt]) => receipt!.deliveryId), parts.map(([receipt]) => receipt!.providerMessageId)],
   );
-  await wakeLanes(bus, db, settled);
+  return rows.flatMap(({ place }) => parts[place - 1]!);
 }
 
 export async function applyEarlyReceipts(

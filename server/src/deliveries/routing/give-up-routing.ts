@@ -30,7 +30,7 @@ export async function giveUpRouting(
        jsonb_build_array(jsonb_build_object('status', 'failed', 'at', $5::timestamptz, 'cause', 'ROUTING_FAILED')), $5, $6
      FROM messages m WHERE m.message_id = $2
      ON CONFLICT (delivery_id) DO UPDATE SET is_dead_letter = true, failed_at = excluded.failed_at,
-       error = excluded.error, history = d.history || excluded.history
+       error = excluded.error, history = delivery_history(d) || excluded.history
      WHERE NOT d.is_dead_letter
      RETURNING d.*)
      ${publishStatuses({ from: "written d" })}`,

@@ -108,7 +108,9 @@ WITH given AS MATERIALIZED (
     channel_account_id, lane_id, partition, route, first_status, status = 'accepted', error::jsonb, status = 'failed',
     CASE WHEN status = 'failed' THEN $1::timestamptz END, read_at, read_at, read_at,
     now() + make_interval(secs => fallback_after),
-    jsonb_build_array(jsonb_build_object('status', first_status, 'at', $1::timestamptz, 'cause', cause)), $1::timestamptz
+    CASE WHEN first_status NOT IN ('accepted', 'in_transit')
+      THEN jsonb_build_array(jsonb_build_object('status', first_status, 'at', $1::timestamptz, 'cause', cause)) END,
+    $1::timestamptz
   FROM input ORDER BY place
   ON CONFLICT (delivery_id) DO NOTHING
   RETURNING *

@@ -7,10 +7,9 @@ import { type Backoff, doubledMs } from "../../lib/backoff.ts";
 import { openBatcher } from "../../lib/batcher.ts";
 import { type Clock, pause } from "../../lib/clock.ts";
 import { isRecordFault } from "../../lib/faults.ts";
-import type { ChannelAccountId } from "../../lib/ids.ts";
+import { type ChannelAccountId, newId } from "../../lib/ids.ts";
 import type { Log } from "../../lib/postgres.ts";
 import type { Troubles } from "../../lib/troubles.ts";
-import { applyToParts } from "../receipts/part-receipts.ts";
 import { applyEarlyReceipts } from "../receipts/receipts.ts";
 import type { AccountGate } from "./account-gate.ts";
 import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
@@ -92,7 +91,6 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     if (isRefused) await refuse(account, sent.outcome as AccountRefusal);
     const [isSettled] = await write(finished);
     eventNotifier.notify(started.workspaceId);
-    if (started.mayHaveParts) await applyToParts(receipts, deliveryId, []);
     if (isSettled || finished.isFinal) return { kind: "over" };
     return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
   }
@@ -146,9 +144,10 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
 
   /** Retries while the database is away: the response of a platform must not be lost. */
   async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
+    const batchId = newId(clock.now());
     for (let tries = 1; ; tries += 1) {
       try {
-        const { settled, early } = await finishAttempts(db, finished);
+        const { settled, early } = await finishAttempts(db, finished, batchId);
         if (early.length > 0) await applyEarlyReceipts(receipts, early);
         troubles.worked(part);
         return finished.map((attempt) => settled.has(attempt.deliveryId));
@@ -166,7 +165,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
   /** An outcome that cannot be stored in full is stored without details: sending again would be worse. */
   async function finishBare(attempt: FinishedAttempt, cause: unknown): Promise<boolean[]> {
     log.error({ err: cause, channel, delivery_id: attempt.deliveryId }, "an outcome is stored without its exchange");
-    const { settled } = await finishAttempts(db, [{ ...attempt, exchanges: [] }]);
+    const { settled } = await finishAttempts(db, [{ ...attempt, exchanges: [] }], newId(clock.now()));
     return [settled.has(attempt.deliveryId)];
   }
 

@@ -4,6 +4,7 @@ import { toStorable } from "../../lib/json.ts";
 import { type Db, plainArray } from "../../lib/query.ts";
 
 export interface FinishedAttempt {
+  workspaceId: string;
   deliveryId: string;
   channelAccountId: string;
   messageId: string;
@@ -35,11 +36,22 @@ interface OvertakenRow {
   provider_message_id: string | null;
 }
 
-/** Safe to call twice, and after a receipt: a status only moves forward. */
-export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt[]): Promise<Overtaken> {
+/**
+ * Safe to call twice with the same batch id, and after a receipt: a status only moves forward. Attempts that sent their
+ * delivery are stored as one row for each workspace, the others one by one.
+ */
+export async function finishAttempts(
+  db: Db,
+  unordered: readonly FinishedAttempt[],
+  batchId: string,
+): Promise<Overtaken> {
   // Locks deliveries in the order of their ids, as receipts do, to avoid deadlocks.
   const finished = unordered.toSorted((a, b) => (a.deliveryId < b.deliveryId ? -1 : 1));
   const column = <Value>(of: (attempt: FinishedAttempt) => Value) => finished.map(of);
+  const batches = Map.groupBy(
+    finished.filter(({ outcome }) => outcome === "sent"),
+    ({ workspaceId }) => workspaceId,
+  );
   const { rows } = await db.query<OvertakenRow>({
     name: "finish_attempts",
     text: statement,
@@ -51,12 +63,17 @@ export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt
       plainArray(column(({ startedAt }) => startedAt.toISOString())),
       plainArray(column(({ finishedAt }) => finishedAt.toISOString())),
       plainArray(column(({ outcome }) => outcome)),
-      column(({ exchanges }) => (exchanges.length === 0 ? null : toStorable(JSON.stringify(exchanges)))),
+      column(({ outcome, exchanges }) =>
+        outcome === "sent" || exchanges.length === 0 ? null : toStorable(JSON.stringify(exchanges)),
+      ),
       column(({ sentParts }) => toArrayLiteral(sentParts)),
       plainArray(column(({ partCount }) => partCount)),
       column(({ error }) => (error === null ? null : toStorable(JSON.stringify(error)))),
       plainArray(column(({ isFinal }) => isFinal)),
       plainArray(column(({ retryAfterMs }) => retryAfterMs)),
+      batchId,
+      plainArray([...batches.keys()]),
+      [...batches.values()].map(toBatch),
     ],
   });
   return {
@@ -65,6 +82,20 @@ export async function finishAttempts(db: Db, unordered: readonly FinishedAttempt
       channelAccountId === null || providerMessageId === null ? [] : [{ channelAccountId, providerMessageId }],
     ),
   };
+}
+
+function toBatch(attempts: readonly FinishedAttempt[]): string {
+  const entries = attempts.map(({ deliveryId, attempt, startedAt, finishedAt, exchanges }) => {
+    const kept = exchanges.length === 0 ? null : exchanges;
+    return {
+      delivery_id: deliveryId,
+      number: attempt,
+      started_at: startedAt,
+      finished_at: finishedAt,
+      exchanges: kept,
+    };
+  });
+  return toStorable(JSON.stringify(entries));
 }
 
 function toArrayLiteral(items: readonly string[]): string {
@@ -81,11 +112,16 @@ WITH input AS MATERIALIZED (
     $8::text[], $9::text[], $10::int[], $11::jsonb[], $12::boolean[], $13::float8[]) AS i (
     delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges, sent_parts,
     part_count, error, is_final, retry_after_ms)
+), batches AS (
+  INSERT INTO attempt_batches (batch_id, workspace_id, attempts)
+  SELECT $14, workspace_id, attempts::json FROM unnest($15::uuid[], $16::text[]) AS b (workspace_id, attempts)
+  ON CONFLICT DO NOTHING
+  RETURNING batch_id
 ), logged AS (
+  -- The first record of an attempt holds: one that a new owner gave up stays unknown.
   INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, exchanges, error)
-  SELECT delivery_id, number, started_at, finished_at, outcome, exchanges::json, error FROM input
-  ON CONFLICT (delivery_id, number) DO UPDATE SET finished_at = excluded.finished_at, outcome = excluded.outcome,
-    exchanges = excluded.exchanges, error = excluded.error
+  SELECT delivery_id, number, started_at, finished_at, outcome, exchanges::json, error FROM input WHERE outcome <> 'sent'
+  ON CONFLICT DO NOTHING
   RETURNING number
 ), named AS (
   INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
@@ -103,8 +139,7 @@ WITH input AS MATERIALIZED (
     part_count = i.part_count,
     error = CASE WHEN d.status = 'failed' THEN d.error END,
     sent_at = coalesce(d.sent_at, i.finished_at),
-    history = CASE WHEN d.status >= 'sent' THEN d.history
-      ELSE d.history || jsonb_build_object('status', 'sent', 'at', i.finished_at, 'cause', 'attempt ' || i.number || ' got a response') END
+    sent_by = $14::uuid
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
   RETURNING d.*
@@ -120,8 +155,9 @@ WITH input AS MATERIALIZED (
     provider_message_ids = CASE WHEN d.status < 'sent' THEN i.sent_parts ELSE d.provider_message_ids END,
     part_count = i.part_count,
     error = CASE WHEN d.status < 'sent' THEN i.error ELSE d.error END,
+    started_at = CASE WHEN d.status < 'sent' AND i.is_final THEN NULL ELSE d.started_at END,
     history = CASE WHEN d.status < 'sent' AND i.is_final
-      THEN d.history || jsonb_build_object('status', 'failed', 'at', i.finished_at, 'cause', i.error ->> 'code')
+      THEN delivery_history(d) || jsonb_build_object('status', 'failed', 'at', i.finished_at, 'cause', i.error ->> 'code')
       ELSE d.history END
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
@@ -137,7 +173,7 @@ WITH input AS MATERIALIZED (
   ${publishStatuses({
     from: "(SELECT * FROM sent UNION ALL SELECT * FROM others) d",
     where: "d.status <> d.status_before",
-    after: ["logged", "named", "result"],
+    after: ["batches", "logged", "named", "result"],
   })}
 )
 SELECT r.* FROM published LEFT JOIN result r ON true`;

@@ -21,6 +21,7 @@ export function judge(
 ): FinishedAttempt {
   const { outcome } = sent;
   const finished = {
+    workspaceId: delivery.workspaceId,
     deliveryId: delivery.deliveryId,
     channelAccountId: delivery.channelAccountId,
     messageId: delivery.messageId,

@@ -74,7 +74,7 @@ export async function recoverAttempts(
        UPDATE deliveries d SET
          attempt_started_at = NULL,
          error = CASE WHEN d.status < 'sent' THEN $5::jsonb ELSE d.error END,
-         is_pending = d.status < 'sent' OR d.part_count > 1,
+         is_pending = d.status <> 'failed' AND coalesce(cardinality(d.provider_message_ids), 0) < d.part_count,
          next_attempt_at = o.attempt_started_at + make_interval(secs => $4::float8)
        FROM deliveries o
        WHERE d.channel = $1 AND d.partition = ANY ($2) AND d.is_pending AND d.attempt_started_at IS NOT NULL

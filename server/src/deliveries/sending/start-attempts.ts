@@ -22,8 +22,6 @@ export interface StartedDelivery {
   retriedForMs: number;
   sentParts: readonly string[];
   payload: MessagePayload;
-  /** Whether the text may be sent in several parts: receipts are then stored by part. */
-  mayHaveParts: boolean;
   author: string | null;
   quotedProviderMessageId: string | null;
   targetProviderMessageId: string | null;
@@ -72,7 +70,6 @@ interface StartRow {
   attempts: number;
   retried_for_ms: number;
   provider_message_ids: string[] | null;
-  part_count: number;
   payload: MessagePayload;
   author: string | null;
   quoted: string | null;
@@ -92,7 +89,6 @@ function toStart(row: StartRow, now: Date): StartedDelivery {
     retriedForMs: row.retried_for_ms,
     sentParts: row.provider_message_ids ?? [],
     payload: row.payload,
-    mayHaveParts: row.part_count > 1,
     author: row.author,
     quotedProviderMessageId: row.quoted,
     targetProviderMessageId: row.target,
@@ -117,8 +113,7 @@ WITH started AS (
     status = greatest(d.status, 'in_transit'),
     status_before = d.status,
     part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
-    history = CASE WHEN d.status >= 'in_transit' THEN d.history
-      ELSE d.history || jsonb_build_object('status', 'in_transit', 'at', $2::timestamptz, 'cause', 'attempt 1 started') END
+    started_at = CASE WHEN d.status < 'in_transit' THEN $2::timestamptz ELSE d.started_at END
   FROM unnest($1::uuid[]) AS i (delivery_id), messages m
   WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.partition IN (SELECT bus_held($3, $4, $5))
     AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
@@ -126,7 +121,7 @@ WITH started AS (
 ), result AS MATERIALIZED (
   SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts,
     extract(epoch FROM now() - s.retry_from)::float8 * 1000 AS retried_for_ms,
-    s.provider_message_ids, s.part_count, s.payload,
+    s.provider_message_ids, s.payload,
     CASE WHEN s.direction = 'inbound' THEN (
       SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = s.sender_id
       WHERE c.conversation_id = s.conversation_id AND c.type = 'group'
