@@ -151,6 +151,13 @@ function readConfig(read: EnvReader) {
         "How long the oldest waiting message may wait before new ones get 503.",
       ),
     },
+    isFused:
+      read.value(
+        "FUSE",
+        kind.oneOf("on", "off"),
+        "on",
+        "Whether a process that has the roles of several steps makes them in one commit.",
+      ) === "on",
     delivery: {
       retryBaseMs: read.value(
         "DELIVERY_RETRY_BASE",

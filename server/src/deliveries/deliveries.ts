@@ -3,7 +3,13 @@ export { startFallbacks } from "./fallbacks.ts";
 export { markRead } from "./mark-read.ts";
 export { openTaker } from "./mark-taken.ts";
 export { type LanePlace, type OutgoingRecord, publishOutgoing, wakeOutgoing } from "./outgoing.ts";
-export { applyMissedReceipts, applyReceipts, deleteOldEarlyReceipts, type Receipt } from "./receipts/receipts.ts";
+export {
+  applyMissedReceipts,
+  applyReceipts,
+  deleteOldEarlyReceipts,
+  type Receipt,
+  type StoredWith,
+} from "./receipts/receipts.ts";
 export { giveUpRouting } from "./routing/give-up-routing.ts";
 export { loadAccounts, loadRecipients } from "./routing/load-routing.ts";
 export { type CapabilitiesOf, planDeliveries } from "./routing/plan.ts";

@@ -8,15 +8,18 @@ import type { Log } from "../lib/postgres.ts";
 import type { Acceptor } from "../messages/messages.ts";
 import type { KeptWebhook } from "./webhooks.ts";
 
-export interface ReceiveDeps {
+export interface ReadDeps {
+  log: Log;
+  connectorFor: (channel: string) => Connector | undefined;
+  findAccount: (channelAccountId: ChannelAccountId) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
+}
+
+export interface ReceiveDeps extends ReadDeps {
   db: PipelineDb;
   bus: Bus;
   eventNotifier: EventNotifier;
   clock: Clock;
-  log: Log;
   acceptor: Pick<Acceptor, "accept">;
-  connectorFor: (channel: string) => Connector | undefined;
-  findAccount: (channelAccountId: ChannelAccountId) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
 }
 
 export interface InboundMessage {

@@ -8,4 +8,5 @@ export {
   takeFailedWebhooks,
 } from "./failed-webhooks.ts";
 export { receiveWebhooks } from "./receive.ts";
-export { deleteOldWebhooks, type InboundRecord, openWebhookStore, type WebhookStore } from "./webhooks.ts";
+export { openWebhookStore, type WebhookStore } from "./webhook-store.ts";
+export { deleteOldWebhooks, type InboundRecord } from "./webhooks.ts";

@@ -10,7 +10,8 @@ import { all, one } from "../lib/query.ts";
 import { type PipelineOptions, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
 import { receiveWebhooks } from "./receive.ts";
-import { type InboundRecord, openWebhookStore } from "./webhooks.ts";
+import { openWebhookStore } from "./webhook-store.ts";
+import type { InboundRecord } from "./webhooks.ts";
 
 test("an unknown sender becomes a contact with a private conversation, which later messages join", async () => {
   await using inbox = await open();
@@ -225,7 +226,6 @@ async function open(options: PipelineOptions = {}) {
   let isOverloaded = () => false;
   let failure: RequestError | null = null;
   const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 100, call) };
-  const store = openWebhookStore(line.deps);
   const lines: { count?: number }[] = [];
   const note = (fields: object) => void lines.push(fields);
   const counted = countStatements(line.deps.db);
@@ -247,6 +247,7 @@ async function open(options: PipelineOptions = {}) {
     connectorFor: () => connector,
     findAccount: async () => ({ ...line.account, workspaceId: line.workspaceId }),
   };
+  const store = openWebhookStore({ ...deps, db: line.deps.db, clock: line.deps.clock, isFused: false });
   async function receiveAtOnce(...calls: InboundEvent[][]): Promise<void> {
     const records: BusRecord<InboundRecord>[] = [];
     for (const events of calls) {

@@ -1,8 +1,8 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
 import type { BusRecord } from "../bus/bus.ts";
-import type { InboundEvent } from "../connectors/connector.ts";
 import { applyReceipts, type Receipt } from "../deliveries/deliveries.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
+import { longBytes, readWebhook } from "./read-webhook.ts";
 import { receiveMessages } from "./receive-messages.ts";
 import { type InboundRecord, type KeptWebhook, loadWebhooks, noteWebhookError } from "./webhooks.ts";
 
@@ -23,29 +23,10 @@ async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]
   const receipts: Receipt[] = [];
   const messages: InboundMessage[] = [];
   for (const webhook of webhooks) {
-    const account = await deps.findAccount(webhook.channelAccountId);
-    const connector = account === null ? undefined : deps.connectorFor(account.channel);
-    if (account === null || connector === undefined) {
-      await noteWebhookError(deps.db, webhook.webhookId, "its channel account was deleted");
-      continue;
-    }
-    const ignored: string[] = [];
-    let read = 0;
-    const request = { headers: webhook.headers, rawBody: webhook.rawBody };
-    for (const event of connector.parse(request, account.credentials)) {
-      if (event.kind === "receipt") receipts.push(toReceipt(webhook, event));
-      else if (event.kind === "message") messages.push({ webhook, channel: account.channel, event });
-      else ignored.push(event.what);
-      read += 1;
-      if (read % readAtATime === 0) await othersTurn();
-    }
-    if (ignored.length > 0) {
-      const [what] = ignored;
-      deps.log.info(
-        { webhook_id: webhook.webhookId, what, count: ignored.length },
-        "a webhook had no effect, or only some of its events had one",
-      );
-    }
+    const events = await readWebhook(deps, webhook);
+    if (events === null) await noteWebhookError(deps.db, webhook.webhookId, "its channel account was deleted");
+    for (const receipt of events?.receipts ?? []) receipts.push(receipt);
+    for (const message of events?.messages ?? []) messages.push(message);
     if (webhook.rawBody.length > longBytes) await othersTurn();
   }
   for (let from = 0; from < receipts.length; from += receiptsAtATime) {
@@ -56,9 +37,6 @@ async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]
   await receiveByAccount(deps, messages);
 }
 
-const readAtATime = 250;
-/** Bytes of webhooks read in one turn of the event loop. */
-const longBytes = 16 * 1024;
 const receiptsAtATime = 500;
 
 /** Of one call; several calls run at once. */
@@ -73,16 +51,4 @@ async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMes
   }
   const works = await Promise.allSettled(Array.from({ length: accountsAtOnce }, work));
   for (const one of works) if (one.status === "rejected") throw one.reason;
-}
-
-function toReceipt(webhook: KeptWebhook, event: InboundEvent & { kind: "receipt" }): Receipt {
-  return {
-    channelAccountId: webhook.channelAccountId,
-    providerMessageId: event.providerMessageId,
-    deliveryId: event.deliveryId,
-    status: event.status,
-    error: event.error === null ? null : { code: event.error.reason, message: event.error.detail },
-    at: new Date(event.at),
-    webhookId: webhook.webhookId,
-  };
 }

@@ -1,14 +1,13 @@
 import type { Bus } from "../bus/bus.ts";
 import type { PipelineDb } from "../database-roles.ts";
-import { openBatcher } from "../lib/batcher.ts";
+import type { StoredWith } from "../deliveries/deliveries.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type ChannelAccountId, newId } from "../lib/ids.ts";
-import { inParts } from "../lib/in-parts.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
-interface Webhook {
+export interface Webhook {
   workspaceId: string;
   channelAccountId: ChannelAccountId;
   /** Those that the parser may need; never the signature or a secret. */
@@ -16,80 +15,49 @@ interface Webhook {
   rawBody: Buffer;
 }
 
+export interface KeptWebhook extends Webhook {
+  webhookId: string;
+}
+
 export interface InboundRecord {
   webhookId: string;
 }
 
-export interface WebhookStore {
-  /** Resolves when the webhook is durable. Throws `BatcherFull` when too many wait. */
-  keep(webhook: Webhook): Promise<void>;
-  idle(): Promise<void>;
-}
-
-const batchSize = 200;
-/** Webhooks that may wait for a commit; platforms send a refused one again. */
-const maxWaiting = 5_000;
-const maxWaitMs = 2_000;
-const paceMs = 5;
-
-/** Stores webhooks as they came, many in a commit, and publishes them for `receive`. */
-export function openWebhookStore({ db, bus, clock }: { db: PipelineDb; bus: Bus; clock: Clock }): WebhookStore {
-  const batcher = openBatcher<Webhook, void>({
-    maxBatch: batchSize,
-    maxWaiting,
-    maxWaitMs,
-    paceMs,
-    clock,
-    run: async (webhooks) => {
-      for (const some of inParts(webhooks, ({ rawBody }) => rawBody.length, maxPartBytes))
-        await insertWebhooks(db, bus, some, clock.now());
-      bus.wake(topics.inbound);
-      return webhooks.map(() => undefined);
-    },
-  });
+/** A part of a statement that stores webhooks as they came. Safe to repeat. */
+export function storing(webhooks: readonly KeptWebhook[], now: Date): StoredWith {
   return {
-    keep: async (webhook) => void (await batcher.submit([webhook])),
-    idle: () => batcher.idle(),
-  };
-}
-
-/** Bytes of several webhooks in one statement: encoding them takes milliseconds. */
-const maxPartBytes = 512 * 1024;
-
-async function insertWebhooks(db: Db, bus: Bus, webhooks: readonly Webhook[], nowMs: number): Promise<void> {
-  const ids = webhooks.map(() => newId(nowMs));
-  const outbox = bus.outboxOf(
-    webhooks.map(({ channelAccountId }, index) => {
-      return { key: channelAccountId, value: { webhookId: ids[index]! } satisfies InboundRecord };
-    }),
-  );
-  await db.query({
-    name: "insert_webhooks",
-    text: `
-      WITH kept AS (
-        INSERT INTO webhooks (webhook_id, workspace_id, channel_account_id, headers, body, received_at)
-        SELECT id, workspace_id, channel_account_id, headers::jsonb, body, $1
-        FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
-          AS w (id, workspace_id, channel_account_id, headers, body)
-      )
-      SELECT bus_append($7, $8, $9, $10)`,
+    name: "store_webhooks",
+    text: (first) => `kept AS (
+      INSERT INTO webhooks (webhook_id, workspace_id, channel_account_id, headers, body, received_at)
+      SELECT id, workspace_id, channel_account_id, headers::jsonb, body, $${first}::timestamptz
+      FROM unnest($${first + 1}::uuid[], $${first + 2}::uuid[], $${first + 3}::uuid[], $${first + 4}::text[],
+        $${first + 5}::bytea[]) AS w (id, workspace_id, channel_account_id, headers, body)
+      ON CONFLICT DO NOTHING
+    )`,
     values: [
-      new Date(nowMs),
-      ids,
+      now,
+      webhooks.map((webhook) => webhook.webhookId),
       webhooks.map((webhook) => webhook.workspaceId),
       webhooks.map((webhook) => webhook.channelAccountId),
       webhooks.map((webhook) => JSON.stringify(webhook.headers)),
       webhooks.map((webhook) => webhook.rawBody),
-      topics.inbound,
-      outbox.partitions,
-      outbox.counts,
-      outbox.batches,
     ],
-  });
+  };
 }
 
-export interface KeptWebhook extends Webhook {
-  webhookId: string;
+/** Stores webhooks and publishes them for the step `receive`; call `bus.wake` afterwards. */
+export async function publishWebhooks(db: Db, bus: Bus, webhooks: readonly KeptWebhook[], now: Date): Promise<void> {
+  const outbox = bus.outboxOf(
+    webhooks.map(({ channelAccountId, webhookId }) => {
+      return { key: channelAccountId, value: { webhookId } satisfies InboundRecord };
+    }),
+  );
+  const { text, values } = storing(webhooks, now);
+  await db.query({
+    name: "publish_webhooks",
+    text: `WITH ${text(5)} SELECT bus_append($1, $2, $3, $4)`,
+    values: [topics.inbound, outbox.partitions, outbox.counts, outbox.batches, ...values],
+  });
 }
 
 /**

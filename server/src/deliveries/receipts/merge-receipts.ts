@@ -34,6 +34,14 @@ export function inRounds(receipts: readonly Receipt[]): PartReceipts[][] {
   return [...byRound.values()];
 }
 
+/** What must be stored in the same commit: a common table expression whose parameters begin at `$first`. */
+export interface StoredWith {
+  /** Of the prepared statement with it. */
+  name: string;
+  text: (first: number) => string;
+  values: readonly unknown[];
+}
+
 interface Merged {
   /** How many parts had a delivery that knows them, or that learned the id. */
   count: number;
@@ -42,15 +50,20 @@ interface Merged {
 }
 
 /** Receipts of an earlier sending, before a replay or a repeated attempt, have no effect. */
-export async function mergeReceipts(db: Db, parts: readonly PartReceipts[], now: Date): Promise<Merged> {
+export async function mergeReceipts(
+  db: Db,
+  parts: readonly PartReceipts[],
+  now: Date,
+  stored?: StoredWith,
+): Promise<Merged> {
   const of = (status: Receipt["status"]) => parts.map((part) => part.find((receipt) => receipt.status === status));
   const [sent, delivered, read, failed] = [of("sent"), of("delivered"), of("read"), of("failed")];
   const times = (found: (Receipt | undefined)[]) => plainArray(found.map((receipt) => receipt?.at.toISOString()));
   const webhooks = (found: (Receipt | undefined)[]) => plainArray(found.map((receipt) => receipt?.webhookId));
   const first = parts.map((part) => part.reduce((first, receipt) => (receipt.at < first.at ? receipt : first)));
   const { rows } = await db.query<LanePlace & { count: number }>({
-    name: "merge_receipts",
-    text: statement,
+    name: `merge_receipts${stored === undefined ? "" : `_${stored.name}`}`,
+    text: `WITH ${stored === undefined ? "" : `${stored.text(parameterCount + 1)}, `}${statement}`,
     values: [
       now,
       plainArray(parts.map((part) => part[0]!.deliveryId)),
@@ -60,6 +73,7 @@ export async function mergeReceipts(db: Db, parts: readonly PartReceipts[], now:
       failed.map((receipt) => receipt && toStorable(JSON.stringify(receipt.error))),
       times(first),
       ...[sent, delivered, read, failed].flatMap((found) => [times(found), webhooks(found)]),
+      ...(stored?.values ?? []),
     ],
   });
   return { count: rows[0]!.count, released: rows.filter((row) => row.delivery_id !== null) };
@@ -93,8 +107,9 @@ const changes = (before: string, after: string) => `(
     WHEN ${after} = 'failed' THEN r.status = 'failed' AND ${before} <> 'failed'
     ELSE ${before} < r.status OR ${before} = 'failed' AND r.status >= 'delivered' END)`;
 
+const parameterCount = 15;
 const statement = `
-WITH input AS MATERIALIZED (
+input AS MATERIALIZED (
   SELECT *, coalesce(sent_by, delivered_by, read_by, failed_by) AS first_by
   FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::delivery_status[], $6::jsonb[], $7::timestamptz[],
     $8::timestamptz[], $9::uuid[], $10::timestamptz[], $11::uuid[], $12::timestamptz[], $13::uuid[], $14::timestamptz[],
@@ -136,7 +151,8 @@ WITH input AS MATERIALIZED (
     AND (d.part_count > 1 OR ${next} <> d.status OR NOT ${isKnown})
   RETURNING d.*, i.provider_message_id
 ), maybe_learned AS MATERIALIZED (
-  SELECT * FROM updated WHERE status_before < 'sent' OR status_before = 'failed'
+  -- While an attempt is under way, its response names the part.
+  SELECT * FROM updated WHERE attempt_started_at IS NULL AND (status_before < 'sent' OR status_before = 'failed')
 ), named AS (
   INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
   SELECT channel_account_id, provider_message_id, delivery_id, message_id FROM maybe_learned ON CONFLICT DO NOTHING
@@ -150,4 +166,4 @@ WITH input AS MATERIALIZED (
   })}
 )
 SELECT (SELECT count(*)::integer FROM updated) AS count, l.delivery_id, l.lane_id, l.channel, l.channel_account_id, l.ordinal
-FROM published LEFT JOIN maybe_learned l ON l.attempt_started_at IS NULL`;
+FROM published LEFT JOIN maybe_learned l ON true`;

@@ -4,9 +4,9 @@ import type { Clock } from "../../lib/clock.ts";
 import { toStorable } from "../../lib/json.ts";
 import { all, type Db, run } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
-import { inRounds, mergeReceipts, type PartReceipts, type Receipt } from "./merge-receipts.ts";
+import { inRounds, mergeReceipts, type PartReceipts, type Receipt, type StoredWith } from "./merge-receipts.ts";
 
-export type { Receipt };
+export type { Receipt, StoredWith };
 
 export interface ReceiptDeps {
   db: PipelineDb;
@@ -17,14 +17,20 @@ export interface ReceiptDeps {
 /**
  * Merges receipts forward, in any order, late and repeated. `failed` holds unless the platform also reports `delivered`
  * or `read`; a text in parts has the lowest status of its parts, and failed when one of them did. A receipt that arrives
- * before the response to our request waits in `early_receipts` unless it says which delivery it is for.
+ * before the response to our request waits in `early_receipts` unless it says which delivery it is for. With `stored`, the
+ * first statement stores that too; after an error it may be stored, and the receipts must be applied again.
  */
-export async function applyReceipts(deps: ReceiptDeps, receipts: readonly Receipt[]): Promise<void> {
-  if (receipts.length === 0) return;
+export async function applyReceipts(
+  deps: ReceiptDeps,
+  receipts: readonly Receipt[],
+  stored?: StoredWith,
+): Promise<void> {
   const { db, bus, clock } = deps;
   const now = new Date(clock.now());
-  for (const parts of inRounds(await nameDeliveries(db, receipts, now))) {
-    const { count, released } = await mergeReceipts(db, parts, now);
+  const rounds = inRounds(await nameDeliveries(db, receipts, now));
+  if (rounds.length === 0 && stored !== undefined) rounds.push([]);
+  for (const [round, parts] of rounds.entries()) {
+    const { count, released } = await mergeReceipts(db, parts, now, round === 0 ? stored : undefined);
     if (count < parts.length) await keepEarly(db, await ofAttemptsUnderWay(db, parts), now);
     await wakeLanes(bus, db, released);
   }

@@ -1,0 +1,111 @@
+import { setImmediate as othersTurn } from "node:timers/promises";
+import type { Bus } from "../bus/bus.ts";
+import type { PipelineDb } from "../database-roles.ts";
+import { applyReceipts, type Receipt } from "../deliveries/deliveries.ts";
+import type { EventNotifier } from "../events/events.ts";
+import { openBatcher } from "../lib/batcher.ts";
+import type { Clock } from "../lib/clock.ts";
+import { newId } from "../lib/ids.ts";
+import { inParts } from "../lib/in-parts.ts";
+import { topics } from "../topics.ts";
+import type { ReadDeps } from "./inbound-message.ts";
+import { longBytes, readWebhook } from "./read-webhook.ts";
+import { type KeptWebhook, publishWebhooks, storing, type Webhook } from "./webhooks.ts";
+
+export interface WebhookStore {
+  /** Resolves when the webhook is durable. Throws `BatcherFull` when too many wait. */
+  keep(webhook: Webhook): Promise<void>;
+  idle(): Promise<void>;
+}
+
+interface StoreDeps extends ReadDeps {
+  db: PipelineDb;
+  bus: Bus;
+  eventNotifier: EventNotifier;
+  clock: Clock;
+  /** Apply receipts in the commit that stores their webhook; otherwise the step `receive` does it. */
+  isFused: boolean;
+}
+
+const batchSize = 200;
+/** Webhooks that may wait for a commit; platforms send a refused one again. */
+const maxWaiting = 5_000;
+const maxWaitMs = 2_000;
+const paceMs = 20;
+/** Bytes of several webhooks in one statement: encoding them takes milliseconds. */
+const maxPartBytes = 512 * 1024;
+/** What a receipt weighs among these bytes, so that a statement has at most 512. */
+const receiptBytes = 1024;
+
+/** A webhook with receipts alone. */
+interface ReadReceipts {
+  webhook: KeptWebhook;
+  receipts: Receipt[];
+}
+
+/** Stores webhooks as they came, many in a commit, and applies their receipts or publishes them for `receive`. */
+export function openWebhookStore(deps: StoreDeps): WebhookStore {
+  const { db, bus, clock, eventNotifier, log } = deps;
+  const batcher = openBatcher<Webhook, void>({
+    maxBatch: batchSize,
+    maxWaiting,
+    maxWaitMs,
+    paceMs,
+    clock,
+    run: async (webhooks) => {
+      const kept = webhooks.map((webhook) => ({ ...webhook, webhookId: newId(clock.now()) }));
+      const { toApply, toPublish } = await divide(kept);
+      await publish(toPublish);
+      const size = ({ webhook, receipts }: ReadReceipts) =>
+        Math.max(webhook.rawBody.length, receipts.length * receiptBytes);
+      for (const some of inParts(toApply, size, maxPartBytes)) await apply(some);
+      return webhooks.map(() => undefined);
+    },
+  });
+
+  async function divide(webhooks: readonly KeptWebhook[]) {
+    const toApply: ReadReceipts[] = [];
+    const toPublish: KeptWebhook[] = [];
+    let bytes = 0;
+    for (const webhook of webhooks) {
+      const { length } = webhook.rawBody;
+      const read = deps.isFused && length <= longBytes ? await readWebhook(deps, webhook) : null;
+      if (read === null || read.messages.length > 0) toPublish.push(webhook);
+      else toApply.push({ webhook, receipts: read.receipts });
+      bytes += length;
+      if (bytes <= longBytes) continue;
+      bytes = 0;
+      await othersTurn();
+    }
+    return { toApply, toPublish };
+  }
+
+  async function publish(webhooks: readonly KeptWebhook[]): Promise<void> {
+    for (const some of inParts(webhooks, ({ rawBody }) => rawBody.length, maxPartBytes))
+      await publishWebhooks(db, bus, some, new Date(clock.now()));
+    if (webhooks.length > 0) bus.wake(topics.inbound);
+  }
+
+  /** A webhook whose receipts cannot be applied is published: the step applies them, or says why it cannot. */
+  async function apply(some: readonly ReadReceipts[]): Promise<void> {
+    const webhooks = some.map(({ webhook }) => webhook);
+    const receipts = some.flatMap((one) => one.receipts);
+    try {
+      await applyReceipts(deps, receipts, storing(webhooks, new Date(clock.now())));
+    } catch (error) {
+      log.warn(
+        { err: error, webhooks: webhooks.length },
+        "receipts could not be applied at once; they wait on the bus",
+      );
+      await publish(webhooks);
+    }
+    if (receipts.length === 0) return;
+    for (const workspaceId of new Set(webhooks.map((webhook) => webhook.workspaceId)))
+      eventNotifier.notify(workspaceId);
+  }
+
+  return {
+    keep: async (webhook) => void (await batcher.submitOne(webhook)),
+    idle: () => batcher.idle(),
+  };
+}
