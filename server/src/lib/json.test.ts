@@ -26,6 +26,8 @@ test("canonical JSON is JSON of the same value, with sorted fields", () => {
     }),
   );
   assert.equal(canonicalJson(JSON.parse('{"10":1,"9":2,"__proto__":3,"":[]}')), '{"":[],"10":1,"9":2,"__proto__":3}');
+  const long = Object.fromEntries([..."qwertyuiopasd"].map((name, index) => [name, index]));
+  assert.equal(Object.keys(JSON.parse(canonicalJson(long)!)).join(""), "adeiopqrstuwy");
   assert.equal(canonicalJson([]), "[]");
   assert.equal(canonicalJson({ a: {}, b: undefined }), '{"a":{}}');
 });
