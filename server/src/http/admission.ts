@@ -117,11 +117,13 @@ export class Admission {
 
   #consider(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
     const { clock, limit } = this.#options;
-    const now = clock.elapsed();
-    const refused = this.#refusedOn.get(request.socket);
     if (limit.hasRoom() || this.#isExemptByPath(request)) {
       answer(request, response);
-    } else if (refused === undefined || now >= refused.turn || refused.isHeld) {
+      return;
+    }
+    const now = clock.elapsed();
+    const refused = this.#refusedOn.get(request.socket);
+    if (refused === undefined || now >= refused.turn || refused.isHeld) {
       this.#refuse(request, response, now);
     } else {
       refused.isHeld = true;
