@@ -23,7 +23,7 @@ const restlessColumns = ["last_used_at"];
 /** What the database holds, a fingerprint for each table. */
 export async function takeSnapshot(owner: Owner): Promise<Map<string, string>> {
   const tables = await owner.all<{ name: string }>(
-    `SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+    `SELECT relname AS name FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = current_schema()::regnamespace
      ORDER BY relname`,
   );
   const compared = tables.filter(({ name }) => !restless.test(name));

@@ -39,7 +39,7 @@ export async function ownedTables(owner: Owner): Promise<OwnedTable[]> {
         WHERE attrelid = c.oid AND attnum > 0 AND attgenerated = '' AND NOT attisdropped) AS writable,
        EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'workspace_id') AS has_workspace
      FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) g
-     WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND g.grantee = 'chat4all_api'::regrole
+     WHERE c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace AND g.grantee = 'chat4all_api'::regrole
      GROUP BY c.oid, c.relname ORDER BY c.relname`,
   );
   return rows.map(({ has_workspace, ...table }) => {

@@ -220,7 +220,12 @@ async function openStorage(stack: AsyncDisposableStack, options: StorageOptions)
   const databaseUrl = database?.url ?? config.database.url!.reveal();
   const secrets = chooseSecrets(config.secrets, database === null ? null : readOrCreateSecrets(dataDir));
   waitFor(database === null ? "the database of DATABASE_URL to respond" : "the database to respond");
-  await prepareSchema(databaseUrl, { isEmbedded: database !== null, log, ...start });
+  await prepareSchema(databaseUrl, {
+    isEmbedded: database !== null,
+    log,
+    messageRetentionMs: config.messageRetentionMs,
+    ...start,
+  });
   waitFor("the pipeline to open");
   const pools = stack.use(openDatabases({ url: databaseUrl, size: config.database.poolSize, log }));
   const { pipelineDb } = pools;

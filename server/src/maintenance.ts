@@ -5,10 +5,10 @@ import type { PipelineDb } from "./database-roles.ts";
 import { applyMissedReceipts, deleteOldEarlyReceipts, startFallbacks } from "./deliveries/deliveries.ts";
 import { deleteOldEvents } from "./events/events.ts";
 import { deleteOldIdempotencyKeys } from "./http/idempotency-keys.ts";
-import { deleteOldWebhooks } from "./inbound/inbound.ts";
 import type { Clock } from "./lib/clock.ts";
 import { repeat } from "./lib/repeat.ts";
 import { deleteOldPasswordResets, deleteOldTries, deleteOldUsedValues } from "./log-in/log-in.ts";
+import { dropOldPartitions, makeMissingPartitions } from "./partitions.ts";
 import { resealOld } from "./sealed-columns.ts";
 import { deleteOldInvitations } from "./users/users.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -47,10 +47,10 @@ const jobs: readonly Job[] = [
     run: ({ pipelineDb, clock, config }) =>
       deleteOldEvents(pipelineDb, new Date(clock.now()), config.events.retentionMs),
   },
+  { name: "partitions", everyMs: 10 * minute, run: keepPartitions },
   { name: "old failed logins", everyMs: 10 * minute, run: deleteOldTries },
   deletingOld("idempotency keys", 10 * minute, deleteOldIdempotencyKeys),
   deletingOld("values of logins", 10 * minute, deleteOldUsedValues),
-  deletingOld("webhooks", 10 * minute, deleteOldWebhooks),
   deletingOld("webhook deliveries", 10 * minute, deleteOldWebhookDeliveries),
   deletingOld("early receipts", 60 * minute, deleteOldEarlyReceipts),
   deletingOld("address verifications", 60 * minute, deleteOldVerifications),
@@ -58,6 +58,11 @@ const jobs: readonly Job[] = [
   deletingOld("invitations", 60 * minute, deleteOldInvitations),
   deletingOld("password resets", 60 * minute, deleteOldPasswordResets),
 ];
+
+async function keepPartitions({ pipelineDb: db, clock, log, config: { messageRetentionMs } }: Context): Promise<void> {
+  await makeMissingPartitions({ db, clock, messageRetentionMs }, new Date(clock.now()));
+  await dropOldPartitions({ db, clock, log, messageRetentionMs }, clock.now());
+}
 
 function deletingOld(
   what: string,

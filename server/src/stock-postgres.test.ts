@@ -27,6 +27,8 @@ const suites = [
   "events/feed.test.ts",
   "lib/fanout/postgres-fanout.test.ts",
   "row-level-security.test.ts",
+  "lib/partitions.test.ts",
+  "partitions.test.ts",
 ];
 
 describe("over the PostgreSQL of the operating system, with its stock settings", { skip: lacks("postgres") }, () => {

@@ -220,6 +220,13 @@ function readConfig(read: EnvReader) {
         "How long a partition stays assigned to a process that does not respond.",
       ),
     },
+    /** `null`: messages are kept. */
+    messageRetentionMs: read.value(
+      "MESSAGES_RETENTION",
+      kind.wordOr("keep", kind.duration("7d", "36500d")),
+      "keep",
+      "How long messages are kept, with their deliveries and attempts.",
+    ),
     events: {
       retentionMs: read.value(
         "EVENTS_RETENTION",

@@ -2,6 +2,7 @@
 export { startFallbacks } from "./fallbacks.ts";
 export { markRead } from "./mark-read.ts";
 export { openTaker } from "./mark-taken.ts";
+export { deleteOldProviderMessages } from "./old-provider-messages.ts";
 export { type LanePlace, type OutgoingRecord, publishOutgoing, wakeOutgoing } from "./outgoing.ts";
 export {
   applyMissedReceipts,

@@ -1,4 +1,5 @@
 import { publishStatuses } from "../events/events.ts";
+import { isIdOf } from "../lib/partitions.ts";
 import { type Db, run } from "../lib/query.ts";
 
 /** Marks what the participant got in the app, in the range, as read. Safe to call twice. */
@@ -12,6 +13,7 @@ export async function markRead(
        sent_at = coalesce(d.sent_at, $5)
      FROM messages m
      WHERE m.conversation_id = $1 AND m.seq BETWEEN $3 AND $4 AND d.message_id = m.message_id
+       AND ${isIdOf("d.delivery_id", "m.created_at")}
        AND d.recipient_id = $2 AND d.channel = 'app' AND d.status < 'read'
      RETURNING d.*)
      ${publishStatuses({ from: "read d" })}`,

@@ -9,4 +9,4 @@ export {
 } from "./failed-webhooks.ts";
 export { receiveWebhooks } from "./receive.ts";
 export { openWebhookStore, type WebhookStore } from "./webhook-store.ts";
-export { deleteOldWebhooks, type InboundRecord } from "./webhooks.ts";
+export { type InboundRecord, webhookRetentionMs } from "./webhooks.ts";

@@ -1,7 +1,5 @@
 import type { Bus } from "../bus/bus.ts";
-import type { PipelineDb } from "../database-roles.ts";
 import type { StoredWith } from "../deliveries/deliveries.ts";
-import type { Clock } from "../lib/clock.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db, run } from "../lib/query.ts";
@@ -88,13 +86,5 @@ export async function noteWebhookError(db: Db, webhookId: string, error: string)
   await run(db, "UPDATE webhooks SET error = $2 WHERE webhook_id = $1", [webhookId, error.slice(0, 1_000)]);
 }
 
-const webhookRetentionDays = 30;
-
-export function deleteOldWebhooks({ db, clock }: { db: PipelineDb; clock: Clock }): Promise<number> {
-  return run(
-    db,
-    `DELETE FROM webhooks WHERE webhook_id IN (
-       SELECT webhook_id FROM webhooks WHERE received_at < $1 AND failed_at IS NULL ORDER BY received_at LIMIT 5000)`,
-    [new Date(clock.now() - webhookRetentionDays * 86_400_000)],
-  );
-}
+/** Those that could not be read are kept until they are replayed or discarded. */
+export const webhookRetentionMs = 30 * 86_400_000;

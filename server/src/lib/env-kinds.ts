@@ -22,6 +22,14 @@ export function duration(min: string, max: string): EnvKind<number> {
   };
 }
 
+/** `null`: the word itself. */
+export function wordOr<T>(word: string, kind: EnvKind<T>): EnvKind<T | null> {
+  return {
+    must: `${word}, or ${kind.must}`,
+    parse: (value) => (value === word ? null : kind.parse(value)),
+  };
+}
+
 export function oneOf<const T extends string>(...choices: T[]): EnvKind<T> {
   return { must: choices.join(" or "), parse: (value) => choices.find((choice) => choice === value) };
 }

@@ -45,6 +45,20 @@ export function derivedId<Id extends string = string>(nowMs: number, ...parts: s
   return formatUuid(bytes, 0) as Id;
 }
 
+/** Every id of a millisecond is between these two. The id of a delivery is of the time of its message, see migration 0031. */
+export function firstIdAt(ms: number): string {
+  return idAt(ms, "0");
+}
+
+export function lastIdAt(ms: number): string {
+  return idAt(ms, "f");
+}
+
+function idAt(ms: number, digit: string): string {
+  const hex = ms.toString(16).padStart(12, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-${digit.repeat(4)}-${digit.repeat(4)}-${digit.repeat(12)}`;
+}
+
 export function msOf(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

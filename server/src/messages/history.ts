@@ -4,7 +4,7 @@ import { unknownCursor } from "../errors.ts";
 import type { ConversationId } from "../lib/ids.ts";
 import { maxPageBytes, type OfPage } from "../lib/page-bytes.ts";
 import { allPrepared, type Db } from "../lib/query.ts";
-import { type MessageRow, messageBytes, messageColumns } from "./show.ts";
+import { deliveryBytes, type MessageRow, messageBytes, messageColumns } from "./show.ts";
 
 /** Newest first, unless `afterSeq` is given or the cursor comes from such a page. */
 interface HistoryQuery {
@@ -30,7 +30,7 @@ export async function readHistory(
 ): Promise<HistoryPage> {
   const { lastSeq } = await findConversation(db, principal, conversationId);
   const span = spanOf(query, lastSeq);
-  const rows = await listMessages(db, conversationId, { ...span, limit: query.limit });
+  const rows = await listMessages(db, principal.workspaceId, conversationId, { ...span, limit: query.limit });
   const last = rows.at(-1);
   return { rows, nextCursor: last?.more_follow ? encodeCursor(span.order, last.seq) : null };
 }
@@ -53,32 +53,44 @@ function spanOf({ offset, beforeSeq, afterSeq, cursor }: HistoryQuery, lastSeq: 
   return { order, after, before: from ? Math.min(before, from.seq) : before - offset };
 }
 
-/** Computing the size of a long message takes as long as reading it, so it is computed only for the rows of a page. */
+/**
+ * Only the ids are looked for in every partition. Computing the size of a long message takes as long as reading
+ * it, so it is computed only for the rows of a page.
+ */
 function listMessages(
   db: Db,
+  workspaceId: string,
   conversationId: ConversationId,
   { order, after, before, limit }: Span & { limit: number },
 ) {
-  const [start, comesNext] = order === "ASC" ? [after, ">"] : [before, "<"];
   return allPrepared<MessageRow & OfPage>(
     db,
     `history ${order}`,
-    `WITH RECURSIVE page (seq, number, bytes) AS (
-       SELECT $5::bigint, 0, 0::bigint
+    `WITH RECURSIVE found AS MATERIALIZED (
+       SELECT m.message_id AS id, m.seq, first_id_at(m.created_at) AS first, last_id_at(m.created_at) AS last FROM messages m
+       WHERE m.conversation_id = $1 AND m.seq > $2 AND m.seq < $3
+       ORDER BY m.seq ${order} LIMIT $4::integer + 1
+     ), ids AS MATERIALIZED (
+       SELECT array_agg(id ORDER BY seq ${order}) AS ids FROM found
+     ), sizes AS MATERIALIZED (
+       SELECT f.id, d.bytes FROM found f CROSS JOIN LATERAL (
+         SELECT sum(${deliveryBytes}) AS bytes FROM deliveries d
+         WHERE d.message_id = f.id AND d.delivery_id BETWEEN f.first AND f.last) d
+     ), page (number, bytes, message) AS (
+       SELECT 0, 0::bigint, NULL::messages
        UNION ALL
-       SELECT next.seq, page.number + 1, page.bytes + next.bytes
-       FROM page CROSS JOIN LATERAL (
-         SELECT m.seq, ${messageBytes} AS bytes FROM messages m
-         WHERE m.conversation_id = $1 AND m.seq > $2 AND m.seq < $3 AND m.seq ${comesNext} page.seq
-         ORDER BY m.seq ${order} LIMIT 1
-       ) next WHERE page.number <= $4 AND page.bytes <= ${maxPageBytes}
+       SELECT page.number + 1, page.bytes + next.bytes + coalesce((SELECT bytes FROM sizes WHERE id = ids.ids[page.number + 1]), 0),
+         next.message
+       FROM page CROSS JOIN ids CROSS JOIN LATERAL (
+         SELECT m AS message, ${messageBytes} AS bytes FROM messages m
+         WHERE m.workspace_id = $5 AND m.message_id = ids.ids[page.number + 1] LIMIT 1
+       ) next WHERE page.bytes <= ${maxPageBytes}
      )
-     SELECT ${messageColumns}, page.number < (SELECT max(number) FROM page) AS more_follow
-     FROM page JOIN messages USING (seq)
-     WHERE conversation_id = $1 AND page.number BETWEEN 1 AND $4
-       AND (page.number = 1 OR page.bytes <= ${maxPageBytes})
-     ORDER BY page.number`,
-    [conversationId, after, before, limit, start],
+     SELECT ${messageColumns}, number < (SELECT max(number) FROM page) AS more_follow
+     FROM (SELECT number, bytes, (message).* FROM page WHERE number BETWEEN 1 AND $4) page
+     WHERE number = 1 OR bytes <= ${maxPageBytes}
+     ORDER BY number`,
+    [conversationId, after, before, limit, workspaceId],
   );
 }
 

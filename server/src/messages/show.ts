@@ -2,8 +2,8 @@ import type { Delivery, InboundRoute, Message, MessageStatus } from "../../../co
 import { formatAddress } from "../contacts/contacts.ts";
 import { type Principal, seesAddressesOf, seesAllConversations, type Viewer } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
-import type { ChannelAccountId, MessageId } from "../lib/ids.ts";
-import { all, type Db, maybe } from "../lib/query.ts";
+import { type ChannelAccountId, firstIdAt, lastIdAt, type MessageId } from "../lib/ids.ts";
+import { allPrepared, type Db, maybe } from "../lib/query.ts";
 
 export interface MessageRow {
   message_id: string;
@@ -41,20 +41,32 @@ export interface DeliveryRow {
 export const messageColumns = `message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, channels,
   reply_to, origin ->> 'route' AS route, metadata, created_at`;
 
-/** SQL: the approximate size of a message `m` in a response, with its deliveries, in bytes. */
-export const messageBytes = `(500 + octet_length(m.payload::text) + coalesce(octet_length(m.metadata::text), 0)
-  + coalesce((SELECT sum(550 + coalesce(octet_length(d.error::text), 0)
-      + coalesce(octet_length(array_to_string(d.provider_message_ids, ',')), 0))
-    FROM deliveries d WHERE d.message_id = m.message_id), 0))`;
+/** SQL: the approximate size of a message `m` in a response, without its deliveries, in bytes. */
+export const messageBytes = "(500 + octet_length(m.payload::text) + coalesce(octet_length(m.metadata::text), 0))";
+
+/** SQL: the approximate size of a delivery `d` in a response, in bytes. */
+export const deliveryBytes = `(550 + coalesce(octet_length(d.error::text), 0)
+  + coalesce(octet_length(array_to_string(d.provider_message_ids, ',')), 0))`;
 
 /** With their deliveries, in the order of the rows. The caller has checked the access. */
 export async function showMessages(db: Db, viewer: Viewer, rows: readonly MessageRow[]): Promise<Message[]> {
-  const deliveries = await all<DeliveryRow>(
+  if (rows.length === 0) return [];
+  const deliveries = await allPrepared<DeliveryRow>(
     db,
+    "deliveries_of_messages",
     `SELECT delivery_id, message_id, recipient_id, channel, identifier, channel_account_id, status,
        provider_message_ids, attempts, coalesce(${whyHeld}, error) AS error, next_attempt_at, sent_at, delivered_at, read_at, failed_at
-     FROM deliveries WHERE message_id = ANY ($1) AND workspace_id = ANY ($2) ORDER BY ordinal`,
-    [rows.map((row) => row.message_id), [...new Set(rows.map((row) => row.workspace_id))]],
+     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) AS i (of_workspace, id, first, last)
+     CROSS JOIN LATERAL (
+       SELECT * FROM deliveries d
+       WHERE d.workspace_id = of_workspace AND d.message_id = id AND d.delivery_id BETWEEN first AND last OFFSET 0
+     ) deliveries ORDER BY ordinal`,
+    [
+      rows.map((row) => row.workspace_id),
+      rows.map((row) => row.message_id),
+      rows.map((row) => firstIdAt(row.created_at.getTime())),
+      rows.map((row) => lastIdAt(row.created_at.getTime())),
+    ],
   );
   const byMessage = Map.groupBy(deliveries, (delivery) => delivery.message_id);
   return rows.map((row) => showMessage(viewer, row, byMessage.get(row.message_id) ?? []));

@@ -3,6 +3,7 @@ import type { Principal } from "../credentials/credentials.ts";
 import { unknownCursor } from "../errors.ts";
 import type { MessageId } from "../lib/ids.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
+import { isIdOf } from "../lib/partitions.ts";
 import { all, type Db, isoTime } from "../lib/query.ts";
 import { findMessage } from "./show.ts";
 
@@ -75,10 +76,15 @@ const keyOf = (time: string, rank: number, tie: string) =>
   `${isoTime(time)} || ' ${rank} ' || (${tie})::text COLLATE "C"`;
 const padded = (number: string) => `lpad(${number}::text, 19, '0')`;
 
+const createdAt = "(SELECT created_at FROM messages WHERE message_id = $2 AND workspace_id = $1)";
+/** SQL: whether a delivery `d` is of the message. */
+const isOfMessage = `d.message_id = $2 AND d.workspace_id = $1 AND ${isIdOf("d.delivery_id", createdAt)}`;
+
 /** Changes of a delivery in the order in which they were written: the clocks of two processes may differ a little. */
 const changes = `
   delivered AS MATERIALIZED (
-    SELECT d.*, delivery_history(d) AS entries FROM deliveries d WHERE message_id = $2 AND workspace_id = $1),
+    SELECT d.*, delivery_history(d) AS entries FROM deliveries d WHERE ${isOfMessage}
+  ),
   changes AS MATERIALIZED (
     SELECT d.delivery_id, d.recipient_id, d.channel, h.entry, ${padded("d.ordinal")} || '-' || ${padded("h.number")} AS place,
       max((h.entry ->> 'at')::timestamptz) OVER (PARTITION BY d.delivery_id ORDER BY h.number) AS at
@@ -118,7 +124,7 @@ const traceEntries = `WITH ${changes},
   SELECT ${isoTime("a.started_at")}, ${keyOf("a.started_at", 2, `${padded("a.number")} || '-' || a.delivery_id`)}, json_build_object(
     'what', 'attempt', 'finished_at', ${isoTime("a.finished_at")}, 'delivery_id', a.delivery_id, 'number', a.number,
     'outcome', a.outcome, 'exchanges', a.exchanges, 'error', a.error)
-  FROM deliveries d CROSS JOIN LATERAL attempts_of(d) a WHERE d.message_id = $2 AND d.workspace_id = $1
+  FROM deliveries d CROSS JOIN LATERAL attempts_of(d) a WHERE ${isOfMessage}
   UNION ALL
   SELECT ${isoTime("received_at")}, ${keyOf("received_at", 3, "webhook_id")}, json_build_object('what', 'webhook',
     'webhook_id', webhook_id, 'channel_account_id', channel_account_id, 'size_bytes', length(body), 'error', error)

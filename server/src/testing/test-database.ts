@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import pg from "pg";
+import { systemClock } from "../lib/clock.ts";
 import { migrate, migrationsFolder, readMigrations } from "../lib/migrations.ts";
 import { type Log, openPool } from "../lib/postgres.ts";
+import { makeMissingPartitions } from "../partitions.ts";
 import { testServerUrl } from "./test-server.ts";
 
 export type TestDatabase = { url: string; [Symbol.asyncDispose](): Promise<void> };
@@ -86,6 +88,9 @@ async function migrateTo(url: string, folder: string): Promise<void> {
   const pool = openPool({ url, size: 1, applicationName: "chat4all tests", log: quiet });
   try {
     await migrate(pool, { folder, log: quiet });
+    if (folder === migrationsFolder) {
+      await makeMissingPartitions({ db: pool, clock: systemClock, messageRetentionMs: null }, new Date());
+    }
   } finally {
     await pool.end();
   }

@@ -201,6 +201,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
 
   return {
     pool,
+    url: database.url,
     databases,
     /** Not the pipeline's: for looking at it from outside, and breaking it. */
     admin,

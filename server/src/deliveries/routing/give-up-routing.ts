@@ -4,7 +4,7 @@ import { type EventNotifier, publishStatuses } from "../../events/events.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { faultCode } from "../../lib/faults.ts";
 import { derivedId } from "../../lib/ids.ts";
-import { run } from "../../lib/query.ts";
+import { maybe, run } from "../../lib/query.ts";
 import type { AcceptedRecord } from "./route-messages.ts";
 
 /**
@@ -18,6 +18,9 @@ export async function giveUpRouting(
 ): Promise<void> {
   const now = new Date(clock.now());
   const recipientId = value.retryOf?.recipientId ?? null;
+  const found = "SELECT created_at FROM messages WHERE workspace_id = $1 AND message_id = $2";
+  const routed = await maybe<{ created_at: Date }>(db, found, [value.workspaceId, value.messageId]);
+  if (routed === null) return;
   const message = `The hub could not route this message (${faultCode(error)}): see the hub's log, and replay the message when the cause is fixed.`;
   await run(
     db,
@@ -35,7 +38,7 @@ export async function giveUpRouting(
      RETURNING d.*)
      ${publishStatuses({ from: "written d" })}`,
     [
-      derivedId(0, "unrouted", value.messageId, recipientId ?? ""),
+      derivedId(routed.created_at.getTime(), "unrouted", value.messageId, recipientId ?? ""),
       value.messageId,
       recipientId,
       JSON.stringify({ code: "ROUTING_FAILED", message }),

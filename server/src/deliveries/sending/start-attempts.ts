@@ -1,5 +1,6 @@
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
 import { publishStatuses } from "../../events/events.ts";
+import { isIdOf } from "../../lib/partitions.ts";
 import { all, type Db, plainArray } from "../../lib/query.ts";
 
 /** Proof that this process may still send for a partition. */
@@ -98,7 +99,10 @@ function toStart(row: StartRow, now: Date): StartedDelivery {
 // The platform's id of another message in this lane: of our delivery, or of a message of the person.
 const idInLane = (messageId: string) => `(
   SELECT coalesce(
-    (SELECT o.provider_message_ids[1] FROM deliveries o WHERE o.message_id = ${messageId} AND o.lane_id = s.lane_id),
+    (SELECT o.id FROM messages q CROSS JOIN LATERAL (
+       SELECT d.provider_message_ids[1] AS id FROM deliveries d
+       WHERE d.message_id = q.message_id AND d.lane_id = s.lane_id AND ${isIdOf("d.delivery_id", "q.created_at")} OFFSET 0) o
+     WHERE q.workspace_id = s.workspace_id AND q.message_id = ${messageId}),
     (SELECT q.origin ->> 'provider_message_id' FROM messages q
      WHERE q.workspace_id = s.workspace_id AND q.message_id = ${messageId}
        AND q.origin ->> 'channel_account_id' = s.channel_account_id::text AND q.sender_id = s.recipient_id)))`;
@@ -115,7 +119,8 @@ WITH started AS (
     part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
     started_at = CASE WHEN d.status < 'in_transit' THEN $2::timestamptz ELSE d.started_at END
   FROM unnest($1::uuid[]) AS i (delivery_id), messages m
-  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.partition IN (SELECT bus_held($3, $4, $5))
+  WHERE d.delivery_id = i.delivery_id AND d.delivery_id BETWEEN ($1::uuid[])[1] AND ($1::uuid[])[cardinality($1::uuid[])]
+    AND d.is_pending AND d.partition IN (SELECT bus_held($3, $4, $5))
     AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
   RETURNING d.*, m.payload, m.direction, m.reply_to, m.sender_id
 ), result AS MATERIALIZED (

@@ -1,0 +1,22 @@
+import type { Pool } from "../lib/postgres.ts";
+import { run } from "../lib/query.ts";
+
+/** Rows deleted by one statement, which holds no lock for long. */
+const deleteBatch = 5_000;
+
+/** Deletes the ids at platforms of deliveries and messages from before a time that are no longer there. */
+export async function deleteOldProviderMessages(db: Pool, before: Date): Promise<void> {
+  for (;;) {
+    const count = await run(
+      db,
+      `DELETE FROM provider_messages WHERE ctid = ANY (ARRAY(
+         SELECT p.ctid FROM provider_messages p
+         WHERE coalesce(p.delivery_id, p.message_id) < first_id_at($1) AND NOT CASE
+           WHEN p.delivery_id IS NULL THEN EXISTS (SELECT FROM messages m WHERE m.message_id = p.message_id)
+           ELSE EXISTS (SELECT FROM deliveries d WHERE d.delivery_id = p.delivery_id) END
+         LIMIT $2))`,
+      [before, deleteBatch],
+    );
+    if (count < deleteBatch) return;
+  }
+}
