@@ -4,7 +4,7 @@ import { moved } from "../movement.ts";
 import { withDb } from "../watch/statements.ts";
 
 /** The tables that grow with messages, as far as the schema has them. */
-const tables = ["messages", "deliveries", "attempts", "provider_messages", "webhooks", "events"];
+const tables = ["messages", "deliveries", "attempts", "attempt_batches", "provider_messages", "webhooks", "events"];
 /** Ids of what does not grow with messages. */
 const keptIds = new Set([
   ...["workspace_id", "conversation_id", "sender_id", "recipient_id", "participant_id"],
@@ -33,6 +33,7 @@ export async function fillDatabase(
     const strides = { seq: perConversation, position: await lastPosition(db) };
     const stepMs = Math.round(spreadMs / Math.max(1, copies));
     await db.query(shiftId);
+    await db.query(pastPartitions);
     // No triggers and no foreign keys, on the one connection of this pool.
     await db.query("SET session_replication_role = replica");
     await db.query("SET synchronous_commit = off");
@@ -116,4 +117,26 @@ const shiftId = `
     SELECT (lpad(to_hex(('x' || substr(hex, 1, 12))::bit(48)::bigint - p_ago_ms), 12, '0') || substr(hex, 13, 8)
       || lpad(to_hex(('x' || substr(hex, 21, 12))::bit(48)::bigint # p_copy), 12, '0'))::uuid
     FROM replace(p_id::text, '-', '') AS hex
+  $$`;
+
+/** The partitions that a hub would have made in that time, each as long as its first one. */
+const pastPartitions = `
+  DO $$
+  DECLARE
+    made record;
+  BEGIN
+    FOR made IN
+      SELECT t.table_name, t.table_name || '_past_' || number AS name, first.at - number * first.length AS from_at,
+        first.at - (number - 1) * first.length AS until_at
+      FROM partitioned_tables t, LATERAL (
+        SELECT time_of_id(from_id) AS at, time_of_id(until_id) - time_of_id(from_id) AS length
+        FROM partitions_by_time(t.table_name) LIMIT 1
+      ) first, generate_series(1, ceil(${spreadMs / 1_000} / extract(epoch FROM first.length))::integer) AS number
+    LOOP
+      EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL EXCLUDING IDENTITY)', made.name, made.table_name || '_others');
+      CALL protect_partition(made.name::regclass, (made.table_name || '_others')::regclass);
+      EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', made.table_name, made.name,
+        first_id_at(made.from_at), first_id_at(made.until_at));
+    END LOOP;
+  END
   $$`;

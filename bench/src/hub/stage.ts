@@ -106,7 +106,12 @@ export class Stages implements AsyncDisposable {
   }
 }
 
-export async function openStage(resources: AsyncDisposableStack, observer: Observer, kind: StageKind): Promise<Stage> {
+export async function openStage(
+  resources: AsyncDisposableStack,
+  observer: Observer,
+  kind: StageKind,
+  settings: Record<string, string> = {},
+): Promise<Stage> {
   const { roles, people, isCounting } = kinds[kind];
   const dataDir = resources.use(openDataDir()).path;
   const isInspected = isCounting || observer.isProfiling;
@@ -115,7 +120,7 @@ export async function openStage(resources: AsyncDisposableStack, observer: Obser
     await countStatementsFromNextStart(first.databaseUrl);
   }
   // Log-ins of many people come from one address.
-  const env = { RATE_LIMIT_ADDRESS: "off", TRUST_PROXY: "1" };
+  const env = { RATE_LIMIT_ADDRESS: "off", TRUST_PROXY: "1", ...settings };
   const hub = resources.use(await startHub({ dataDir, roles, isInspected, env }));
   const workplace = await setUp(hub, people);
   const generator = resources.use(await startGenerator());

@@ -15,6 +15,8 @@ import { withDb } from "../watch/statements.ts";
 const people = 50;
 /** What the hub itself delivers to each of them; the copies are made of it. */
 const templatesEach = 40;
+/** With it a partition holds a month, so that the copies are in several. */
+const retention = "180d";
 /** So short that the nearly empty database has such pages too. */
 const pageLength = 25;
 const sentPerTurn = 500;
@@ -70,7 +72,7 @@ interface Sample {
 }
 
 async function openSide(bench: Bench): Promise<Side> {
-  const stage = await openStage(bench.resources, bench.observer, "whole");
+  const stage = await openStage(bench.resources, bench.observer, "whole", { MESSAGES_RETENTION: retention });
   const webhooks = bench.resources.use(await startGenerator());
   const parts = { ...partsOf({ hub: stage.hub, generatorPid: null }), simulator: null };
   const side: Side = { stage, parts, webhooks, sample: null };
