@@ -86,7 +86,10 @@ export type SendOutcome =
   | { kind: "refused"; reason: RefusalReason; detail: string; exchange?: Exchange }
   /** Nothing was sent. All messages of the account wait until it is repaired. */
   | { kind: "account_refused"; reason: AccountProblem; detail: string; exchange?: Exchange }
-  /** Nothing was sent. `afterMs`: the least wait, by the platform. `platformFault`: the circuit breaker counts it. */
+  /**
+   * Nothing was sent. `afterMs`: the least wait of the lane or the account, by the platform. Null: the lane waits by
+   * its own backoff, and so does the account if it is throttled. `platformFault`: the circuit breaker counts it.
+   */
   | {
       kind: "retry";
       afterMs: number | null;

@@ -6,7 +6,7 @@ import { breakerThreshold } from "./breaker.ts";
 
 const sent: SendOutcome = { kind: "sent", providerMessageId: "1" };
 const down: SendOutcome = { kind: "retry", afterMs: null, scope: "lane", platformFault: true, detail: "500" };
-const slowDown = (afterMs: number, scope: "lane" | "account"): SendOutcome => {
+const slowDown = (afterMs: number | null, scope: "lane" | "account"): SendOutcome => {
   return { kind: "retry", afterMs, scope, platformFault: false, detail: "429" };
 };
 
@@ -41,6 +41,38 @@ test("a throttled account waits, and a throttled lane does not delay the account
   gate.finished(ended(slowDown(7_000, "account"), 1, 0));
   assert.equal(gate.admit(0), 7_000);
   assert.equal(gate.admit(7_000), 0);
+});
+
+test("an account that is throttled without a wait pauses for longer each time, until a message is sent", () => {
+  const gate = openAccountGate(1_000, 10, 0);
+  const throttled = slowDown(null, "account");
+  for (const startMs of [0, 1, 2]) assert.equal(gate.admit(startMs), 0);
+  gate.finished({ ...ended(throttled, 1, 100), startMs: 0 });
+  assert.equal(gate.admit(100), 1_000);
+  // They started before the pause: they neither lengthen nor end it.
+  gate.finished({ ...ended(throttled, 1, 200), startMs: 1 });
+  gate.finished({ ...ended(sent, 1, 300), startMs: 2 });
+  assert.equal(gate.admit(300), 800);
+  assert.equal(gate.describe(300).breaker, "closed");
+  let now = 1_100;
+  for (const pauseMs of [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]) {
+    assert.equal(gate.admit(now), 0);
+    gate.finished(ended(throttled, 1, now));
+    assert.equal(gate.admit(now), pauseMs);
+    now += pauseMs;
+  }
+  gate.admit(now);
+  gate.finished(ended(sent, 1, now));
+  gate.admit(now);
+  gate.finished(ended(throttled, 1, now));
+  assert.equal(gate.admit(now), 1_000);
+});
+
+test("a fault of the platform pauses no account before the breaker opens", () => {
+  const gate = openAccountGate(1_000, 10, 0);
+  gate.admit(0);
+  gate.finished(ended({ ...down, scope: "account" } as SendOutcome, 1, 0));
+  assert.equal(gate.admit(0), 0);
 });
 
 test("failures of the platform open the breaker; a refused message does not", () => {

@@ -1,4 +1,5 @@
 import type { SendOutcome } from "../../connectors/connector.ts";
+import { type Backoff, doubledMs } from "../../lib/backoff.ts";
 import { TokenBucket } from "../../lib/rate-limits/token-bucket.ts";
 import { openBreaker } from "./breaker.ts";
 
@@ -31,12 +32,16 @@ export interface GateState {
 
 /** The wait at full concurrency, in milliseconds: the next attempt that ends wakes the others. */
 export const untilOneEnds = 60_000;
+/** The pause of an account that a platform throttles without saying for how long. */
+const throttled: Backoff = { firstMs: 1_000, longestMs: 60_000 };
 
 export function openAccountGate(perSecond: number, concurrency: number, now: number): AccountGate {
   const breaker = openBreaker();
   let tokens = bucketOf(perSecond, now);
   let inFlight = 0;
   let pausedUntil = Number.NEGATIVE_INFINITY;
+  /** Pauses without a successful attempt in between. */
+  let pauses = 0;
   let lastError: GateState["lastError"] = null;
   return {
     admit(at) {
@@ -58,8 +63,13 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
       if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: at.toISOString() };
       if (isFault(outcome)) breaker.failed(endMs, startMs);
       else breaker.succeeded(startMs);
-      if (outcome.kind === "retry" && outcome.scope === "account" && outcome.afterMs !== null) {
-        pausedUntil = Math.max(pausedUntil, endMs + outcome.afterMs);
+      const isOlderThanPause = startMs < pausedUntil;
+      if (outcome.kind === "sent" && !isOlderThanPause) pauses = 0;
+      if (outcome.kind !== "retry" || outcome.scope !== "account") return;
+      if (outcome.afterMs !== null) pausedUntil = Math.max(pausedUntil, endMs + outcome.afterMs);
+      else if (!outcome.platformFault && !isOlderThanPause) {
+        pauses += 1;
+        pausedUntil = endMs + doubledMs(throttled, pauses);
       }
     },
     abandoned() {

@@ -184,3 +184,23 @@ test("a lane whose attempt never ends counts as waiting work, one behind a rate 
   await until("the record is taken", isTaken);
   assert.deepEqual([line.sent.length, deliverer.places()], [1, []]);
 });
+
+// Each lane would run into the limit by itself, and such requests may prolong it.
+test("after a 429 for the whole account without a wait, no lane sends until the account's pause is over", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const deliverer = line.deliver();
+  const people = await Promise.all(["ana", "bruno", "carla"].map((name) => line.addPerson(name)));
+  const [first, ...others] = await Promise.all(people.map((person) => line.addConversation(person)));
+  const sentAt: number[] = [];
+  line.platform.answer = (part) => {
+    sentAt.push(performance.now());
+    if (sentAt.length > 1) return takesAll(part);
+    return { kind: "retry", afterMs: null, scope: "account", platformFault: false, detail: "429" };
+  };
+  await line.say(first!, "1");
+  await until("the platform returned 429", () => deliverer.health(line.accountId)?.lastError?.detail === "429");
+  for (const chat of others) await line.say(chat, "2");
+  await line.settled();
+  assert.equal(sentAt.length, 4);
+  assert.ok(sentAt[1]! - sentAt[0]! >= 950, `the next request came after ${sentAt[1]! - sentAt[0]!} ms`);
+});
