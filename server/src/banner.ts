@@ -12,7 +12,7 @@ export function banner(hub: Started, config: Config): string {
   if (url !== null && hasApi) lines.push(`  API         ${url}`, `  Docs        ${url}/docs  and  ${url}/redoc`);
   else if (url !== null) lines.push(`  Sockets     ${url.replace("http", "ws")}/ws`);
   if (simulatorUrl !== null) lines.push(`  Simulator   ${simulatorUrl}/_sim/`);
-  if (url !== null && hasApi) lines.push(`  Accounts    ${whoRegisters(config.identity.registration)}`);
+  if (url !== null && hasApi) lines.push(`  Users       ${whoRegisters(config.identity.registration)}`);
   if (config.webhooks.allowPrivate) {
     lines.push("  Webhooks    endpoints may be on private IP addresses and without TLS (WEBHOOKS_ALLOW_PRIVATE=true)");
   }

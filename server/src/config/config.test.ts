@@ -67,8 +67,14 @@ test("anyone may register while only this machine can reach the hub, or if REGIS
   assert.equal(load({ HOST: "0.0.0.0", REGISTRATION: "open" }).identity.registration, "open");
   assert.equal(load({ REGISTRATION: "closed" }).identity.registration, "closed");
   const hub = { url: "http://x", simulatorUrl: null, simulatedChannels: [], admin: { username: "admin" } };
-  assert.match(banner(hub as never, load({ HOST: "0.0.0.0" })), /by invitation only \(REGISTRATION=invite\)/);
-  assert.match(banner(hub as never, load({})), /anyone who reaches this URL may register/);
+  assert.match(
+    banner(hub as never, load({ HOST: "0.0.0.0" })),
+    /^ {2}Users {7}by invitation only \(REGISTRATION=invite\)$/m,
+  );
+  assert.match(
+    banner(hub as never, load({})),
+    /^ {2}Users {7}anyone who reaches this URL may register \(REGISTRATION=open\)$/m,
+  );
 });
 
 test("an empty variable counts as unset", () => {

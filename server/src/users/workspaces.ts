@@ -81,7 +81,7 @@ function insertWorkspace(db: Db, workspaceId: string, name: string, now: Date): 
   );
 }
 
-/** The oldest, which new accounts join; null on an empty database. */
+/** The oldest, which new users join; null on an empty database. */
 export async function findFirstWorkspace(db: Db): Promise<string | null> {
   const row = await maybe<{ workspace_id: string }>(db, "SELECT workspace_id FROM workspaces ORDER BY ordinal LIMIT 1");
   return row?.workspace_id ?? null;
