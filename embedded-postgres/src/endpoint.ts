@@ -8,9 +8,13 @@ export type Endpoint = { kind: "socket"; folder: string; port: number } | { kind
 /** A socket is faster and takes no port. Windows, long paths and some file systems need a port. */
 export async function chooseEndpoint(directory: string): Promise<Endpoint> {
   if (await canHoldSocket(directory)) return { kind: "socket", folder: directory, port: socketNumber };
-  const host = "127.0.0.1";
-  const { port } = (await listenOnce({ host, port: 0 })) as AddressInfo;
-  return { kind: "tcp", host, port };
+  return { kind: "tcp", host: loopback, port: await freePort() };
+}
+
+/** A TCP port of 127.0.0.1 that was free a moment ago: another process may take it first. */
+export async function freePort(): Promise<number> {
+  const { port } = (await listenOnce({ host: loopback, port: 0 })) as AddressInfo;
+  return port;
 }
 
 export const databaseRole = "chat4all";
@@ -20,6 +24,7 @@ export function connectionUrl(endpoint: Endpoint, password: string): string {
   return `postgres://${databaseRole}:${password}@${host}:${endpoint.port}/chat4all`;
 }
 
+const loopback = "127.0.0.1";
 const socketNumber = 5432;
 
 /** The limit of macOS, the shortest, with the zero at its end. Source: sys/un.h. */
@@ -37,7 +42,6 @@ async function canHoldSocket(directory: string): Promise<boolean> {
   );
 }
 
-/** The address was free a moment ago: another process may take it first. */
 async function listenOnce(where: ListenOptions): Promise<AddressInfo | string | null> {
   const server = createServer().listen(where);
   await once(server, "listening");

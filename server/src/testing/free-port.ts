@@ -1,12 +1,1 @@
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
-
-/** A TCP port of 127.0.0.1 that was free a moment ago: another process may take it first. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
+export { freePort } from "../../../embedded-postgres/src/endpoint.ts";
