@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { openPool } from "../../../server/src/lib/postgres.ts";
 import type { Generator } from "../load/generator.ts";
 import type { Traffic } from "../load/requests.ts";
 import { movedTo } from "../movement.ts";
+import { withDb } from "../watch/statements.ts";
 import type { Inbox } from "./simulator.ts";
 
 /** A hub or the floor, from its requests to its receipts. */
@@ -55,8 +55,7 @@ export async function waitUntilApplied(
   const poll = () => Promise.race([delay(pollMs), ...(failed ? [failed] : [])]);
   while (!(await inbox.isIdle())) await poll();
   // The database is asked, because asking the hub for each message would be part of what is measured.
-  const db = openPool({ url: databaseUrl, size: 1, applicationName: "bench", log: quiet, statementTimeoutMs: 0 });
-  try {
+  await withDb(databaseUrl, async (db) => {
     for (;;) {
       const { rows } = await db.query<{ missing: number }>(
         "SELECT count(*)::int AS missing FROM deliveries WHERE status < $1::delivery_status",
@@ -67,9 +66,5 @@ export async function waitUntilApplied(
       if (missing === 0) return;
       await poll();
     }
-  } finally {
-    await db.end();
-  }
+  });
 }
-
-const quiet = { info() {}, warn() {}, error() {} };

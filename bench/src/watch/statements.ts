@@ -53,8 +53,9 @@ export async function runStatement(databaseUrl: string, text: string, values: un
   await withDb(databaseUrl, (db) => db.query(text, values));
 }
 
+/** A statement takes as long as it needs: the database is busy. */
 export async function withDb<Result>(databaseUrl: string, work: (db: Pool) => Promise<Result>): Promise<Result> {
-  const db = openPool({ url: databaseUrl, size: 1, applicationName: "bench watch", log: quiet });
+  const db = openPool({ url: databaseUrl, size: 1, applicationName: "bench watch", log: quiet, statementTimeoutMs: 0 });
   try {
     return await work(db);
   } finally {
