@@ -3,7 +3,7 @@ import type { Pace } from "../load/run-load.ts";
 import { atMost, compare, type Measure, row } from "../measure.ts";
 import { takeTurns } from "../turns.ts";
 import { describeCost } from "../watch/cpu.ts";
-import { perSecond, startEcho } from "./references.ts";
+import { halfOf, startEcho } from "./references.ts";
 
 const busyConnections = 64;
 /** Enough for an idle one to be there whenever a request is due. */
@@ -23,7 +23,7 @@ export const acceptP99: Measure = {
     const traffic = stage.traffic(1);
     const busy: Pace = { kind: "closed", durationMs, warmUpMs };
     const most = await stage.load("accept.p99.most", { traffic, connections: busyConnections, pace: busy });
-    const requestsPerSecond = perSecond(most) / 2;
+    const requestsPerSecond = halfOf(most);
     const load = {
       traffic,
       connections: openConnections,

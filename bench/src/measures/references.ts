@@ -33,6 +33,15 @@ export async function startInserts(bench: Bench, { hub, conversations }: Stage) 
 }
 
 /** Messages a second, of wall time. */
-export function perSecond({ result }: { result: { measured: number; seconds: number } }): number {
+interface Loaded {
+  result: { measured: number; seconds: number };
+}
+
+/** The rate beside which a latency is measured: half of what a closed load reached. */
+export function halfOf(most: Loaded): number {
+  return perSecond(most) / 2;
+}
+
+export function perSecond({ result }: Loaded): number {
   return result.measured / result.seconds;
 }

@@ -8,7 +8,7 @@ import { takeTurns } from "../turns.ts";
 import { describeCost } from "../watch/cpu.ts";
 import { partsOf } from "../watch/observer.ts";
 import { settle } from "../watch/settle.ts";
-import { perSecond } from "./references.ts";
+import { halfOf } from "./references.ts";
 
 const messagesPerPair = 300;
 /** As many as the platform has open. */
@@ -50,7 +50,7 @@ export const webhookP99: Measure = {
       });
     };
     const most = await load(busyConnections, { kind: "closed", durationMs: turnMs, warmUpMs: turnMs / 2 });
-    const half = perSecond(most) / 2;
+    const half = halfOf(most);
     const open = (requestsPerSecond: number, durationMs: number): Pace => {
       return { kind: "open", durationMs, warmUpMs: 200, requestsPerSecond };
     };

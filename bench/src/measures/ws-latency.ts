@@ -3,7 +3,7 @@ import { checkAccepted } from "../hub/stage.ts";
 import type { Pace } from "../load/run-load.ts";
 import { atMost, type Measure, once, row } from "../measure.ts";
 import type { ProbeOptions, ProbeResult } from "../sockets/prober.ts";
-import { perSecond } from "./references.ts";
+import { halfOf } from "./references.ts";
 
 const busyConnections = 64;
 const openConnections = 256;
@@ -44,7 +44,7 @@ export const wsLatency: Measure = {
       connections: busyConnections,
       pace: { kind: "closed", durationMs: 2 * turnMs, warmUpMs: turnMs },
     });
-    const requestsPerSecond = perSecond(most) / 2;
+    const requestsPerSecond = halfOf(most);
     const durationMs = (probes.warmUp + probes.count) * loadMsPerProbe;
     const pace: Pace = { kind: "open", durationMs, warmUpMs: 0, requestsPerSecond };
     const load = stage.load("ws.latency.loaded", { traffic, connections: openConnections, pace });
