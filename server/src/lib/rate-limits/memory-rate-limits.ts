@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { isAffordable, maxKeys, priceOf, type RateLimit, type RateLimits, type Taken, toTaken } from "./rate-limits.ts";
+import { maxKeys, priceOf, type RateLimit, type RateLimits, type Taken, toTaken, waitMsFor } from "./rate-limits.ts";
 
 interface MemoryRateLimits extends RateLimits {
   take(key: string, limit: RateLimit, cost?: number): Taken;
@@ -30,7 +30,7 @@ export function openMemoryRateLimits(clock: Pick<Clock, "elapsed">, most = maxKe
       const known = fullAt.get(key);
       // A lower limit caps the debt at one full bucket.
       const debtMs = known === undefined ? 0 : Math.min(Math.max(known - now, 0), price.fullMs);
-      const isAllowed = isAffordable(debtMs, price);
+      const isAllowed = waitMsFor(debtMs, price) === 0;
       const afterMs = isAllowed ? debtMs + price.costMs : debtMs;
       if (known === undefined) sweep(now);
       else fullAt.delete(key);

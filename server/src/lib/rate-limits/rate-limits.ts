@@ -41,18 +41,20 @@ export function priceOf({ perSecond, burst }: RateLimit, cost: number): Price {
   return { intervalMs, costMs: intervalMs * Math.min(cost, burst), fullMs: intervalMs * burst };
 }
 
-export function isAffordable(debtMs: number, { costMs, fullMs }: Price): boolean {
-  return debtMs + costMs <= fullMs + roundingMs;
+/** Until the price can be paid, in milliseconds; 0 when it can be. */
+export function waitMsFor(debtMs: number, { costMs, fullMs }: Price): number {
+  const missingMs = debtMs + costMs - fullMs;
+  return missingMs <= roundingMs ? 0 : missingMs;
 }
 
 /** `debtMs`: after the payment, or unchanged after a refusal. */
 export function toTaken(isAllowed: boolean, debtMs: number, limit: RateLimit, price: Price): Taken {
-  const { intervalMs, costMs, fullMs } = price;
+  const { intervalMs, fullMs } = price;
   return {
     isAllowed,
     limit: limit.burst,
     remaining: Math.max(0, Math.floor((fullMs - debtMs + roundingMs) / intervalMs)),
     resetSeconds: Math.ceil(debtMs / 1_000),
-    retryAfterSeconds: isAllowed ? 0 : Math.max(1, Math.ceil((debtMs + costMs - fullMs) / 1_000)),
+    retryAfterSeconds: isAllowed ? 0 : Math.max(1, Math.ceil(waitMsFor(debtMs, price) / 1_000)),
   };
 }

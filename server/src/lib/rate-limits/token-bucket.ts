@@ -1,4 +1,4 @@
-import { isAffordable, priceOf, type RateLimit } from "./rate-limits.ts";
+import { priceOf, type RateLimit, waitMsFor } from "./rate-limits.ts";
 
 /** One bucket in this process. Times are those of `Clock.elapsed`. */
 export class TokenBucket {
@@ -19,7 +19,8 @@ export class TokenBucket {
   take(now: number): number {
     const price = priceOf(this.limit, 1);
     const debtMs = Math.max(this.#fullAt - now, 0);
-    if (!isAffordable(debtMs, price)) return Math.ceil(debtMs + price.costMs - price.fullMs);
+    const waitMs = waitMsFor(debtMs, price);
+    if (waitMs > 0) return Math.ceil(waitMs);
     this.#fullAt = now + debtMs + price.costMs;
     return 0;
   }
