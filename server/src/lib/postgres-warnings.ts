@@ -5,11 +5,28 @@ export interface SettingWarning {
   detail: string;
 }
 
+const names = [
+  "fsync",
+  "full_page_writes",
+  "synchronous_commit",
+  "synchronous_standby_names",
+  "autovacuum",
+  "default_transaction_isolation",
+  "idle_session_timeout",
+  "max_connections",
+  "superuser_reserved_connections",
+  "reserved_connections",
+] as const;
+
 /** `needed`: connections that the process may open. */
 export async function readSettingWarnings(db: Db, needed: number): Promise<SettingWarning[]> {
-  const rows = await all<{ name: string; setting: string }>(db, "SELECT name, setting FROM pg_settings");
+  const rows = await all<{ name: string; setting: string | null }>(
+    db,
+    "SELECT name, current_setting(name, true) AS setting FROM unnest($1::text[]) AS name",
+    [names],
+  );
   const settings = new Map(rows.map(({ name, setting }) => [name, setting]));
-  const count = (name: string) => Number(settings.get(name) ?? 0);
+  const count = (name: (typeof names)[number]) => Number(settings.get(name) ?? 0);
   const connections =
     count("max_connections") - count("superuser_reserved_connections") - count("reserved_connections");
   const found: SettingWarning[] = [];
