@@ -1,4 +1,4 @@
-import { type Clock, pause } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 
 export interface Repeated {
   /** A run follows at once, or after the one under way and its pause. Any number of calls meanwhile share that run. */
@@ -49,11 +49,12 @@ interface RepeaterOptions {
 
 class Repeater implements Repeated {
   readonly #options: RepeaterOptions;
-  readonly #closing = new AbortController();
+  #isClosing = false;
   #isWoken = false;
   #isRunning = false;
   #ended: Promise<void> = Promise.resolve();
   #cancelNext = () => {};
+  #endPause = () => {};
 
   constructor(options: RepeaterOptions) {
     this.#options = options;
@@ -62,21 +63,21 @@ class Repeater implements Repeated {
 
   wake(): void {
     this.#isWoken = true;
-    if (this.#isRunning || this.#closing.signal.aborted) return;
+    if (this.#isRunning || this.#isClosing) return;
     this.#isRunning = true;
     this.#cancelNext();
     this.#ended = this.#run();
   }
 
   async close(): Promise<void> {
-    this.#closing.abort();
+    this.#isClosing = true;
     this.#cancelNext();
+    this.#endPause();
     await this.#ended;
   }
 
   async #run(): Promise<void> {
-    const { clock, everyMs, pauseMs, work, onFailure, failureWaitMs } = this.#options;
-    const { signal } = this.#closing;
+    const { everyMs, pauseMs, work, onFailure, failureWaitMs } = this.#options;
     let hasFailed = false;
     while (this.#isWoken) {
       this.#isWoken = false;
@@ -86,15 +87,27 @@ class Repeater implements Repeated {
         onFailure(error);
       });
       if (everyMs !== null) continue;
-      if (hasFailed && !signal.aborted) this.#isWoken = true;
-      await pause(clock, hasFailed ? failureWaitMs : pauseMs, signal);
+      if (hasFailed && !this.#isClosing) this.#isWoken = true;
+      await this.#pause(hasFailed ? failureWaitMs : pauseMs);
     }
     this.#isRunning = false;
     if (everyMs !== null) this.#schedule(hasFailed ? failureWaitMs : everyMs);
   }
 
+  /** Without an abort signal, whose listeners cost more than the timer. */
+  #pause(waitMs: number): Promise<void> {
+    if (this.#isClosing || waitMs <= 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(waitMs, resolve);
+      this.#endPause = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
   #schedule(waitMs: number): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#isClosing) return;
     this.#cancelNext = this.#options.clock.after(waitMs, () => this.wake());
   }
 }
