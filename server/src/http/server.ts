@@ -195,5 +195,22 @@ function admit(
 }
 
 export function originOf(request: FastifyRequest): Origin {
-  return { ip: clientAddress(request), requestId: request.id };
+  return new RequestOrigin(request);
+}
+
+/** Read when something is recorded, which most requests do not. */
+class RequestOrigin implements Origin {
+  readonly #request: FastifyRequest;
+
+  constructor(request: FastifyRequest) {
+    this.#request = request;
+  }
+
+  get ip(): string {
+    return clientAddress(this.#request);
+  }
+
+  get requestId(): string {
+    return this.#request.id;
+  }
 }
