@@ -24,12 +24,17 @@ export async function startInserts(bench: Bench, { hub, conversations }: Stage) 
   const inserts = bench.resources.use(await startChild("./reference/inserts-process.ts"));
   const parts = { hub: inserts.pid, postmaster: hub.postmasterPid, simulator: null, generator: null };
   const conversationIds = conversations.map(({ conversationId }) => conversationId);
-  return (load: Pick<InsertOrder, "connections" | "rows" | "durationMs" | "warmUpMs">) =>
-    bench.observer.meter(parts, async () => {
-      const order: InsertOrder = { ...load, databaseUrl: hub.databaseUrl, conversationIds };
-      const result = await inserts.ask<InsertResult>(order);
+  const ask = <Result>(order: InsertOrder) => inserts.ask<Result>(order);
+  return async (load: { connections: number; rows: number; durationMs: number; warmUpMs: number }) => {
+    // The hub has its connections too, and its statements are planned.
+    await ask({ kind: "open", databaseUrl: hub.databaseUrl, conversationIds, ...load });
+    const turn = await bench.observer.meter(parts, async () => {
+      const result = await ask<InsertResult>({ kind: "run", conversationIds, ...load });
       return { ...result, messages: result.rows };
     });
+    await ask({ kind: "close" });
+    return turn;
+  };
 }
 
 /** Messages a second, of wall time. */

@@ -1,17 +1,20 @@
 import { newId } from "../../../server/src/lib/ids.ts";
-import { openPool, type Pool } from "../../../server/src/lib/postgres.ts";
+import { openPool, type PoolClient } from "../../../server/src/lib/postgres.ts";
 import { serve } from "../child.ts";
 import { textOf } from "../load/requests.ts";
 import { moved } from "../movement.ts";
 
-export interface InsertOrder {
-  databaseUrl: string;
+/** `open` connects, and inserts once over each connection; `run` may follow; `close` ends the connections. */
+export type InsertOrder =
+  | ({ kind: "open"; databaseUrl: string } & Load)
+  | ({ kind: "run"; durationMs: number; warmUpMs: number } & Load)
+  | { kind: "close" };
+
+interface Load {
   connections: number;
   /** 1: one row and one commit to a statement; more: the rows and their outbox records in one statement. */
   rows: number;
   conversationIds: readonly string[];
-  durationMs: number;
-  warmUpMs: number;
 }
 
 export interface InsertResult {
@@ -28,42 +31,57 @@ const senderId = workspaceId;
 const seqs = new Map<string, number>();
 let nextMessage = 0;
 
+const clients: PoolClient[] = [];
+let pool: ReturnType<typeof openPool> | null = null;
+
 /** PostgreSQL alone: the rows that an accepted message makes, by the hub's own driver. */
-serve(async (order: InsertOrder): Promise<InsertResult> => {
-  const { databaseUrl, connections, durationMs, warmUpMs } = order;
-  const pool = openPool({ url: databaseUrl, size: connections, applicationName: "bench inserts", log: quiet });
-  try {
-    await makeTables(pool);
-    const insert = order.rows === 1 ? insertOne : insertMany;
-    const startedAt = performance.now();
-    const measuredFrom = startedAt + warmUpMs;
-    const endsAt = measuredFrom + durationMs;
-    let rows = 0;
-    let measured = 0;
-    const worker = async () => {
-      while (performance.now() < endsAt) {
-        await insert(pool, order);
-        const now = performance.now();
-        rows += order.rows;
-        moved("a commit of the inserts");
-        if (now >= measuredFrom && now <= endsAt) measured += order.rows;
-      }
-    };
-    await Promise.all(Array.from({ length: connections }, worker));
-    return { rows, measured, seconds: durationMs / 1000 };
-  } finally {
-    await pool.end();
-  }
+serve(async (order: InsertOrder): Promise<InsertResult | null> => {
+  if (order.kind === "open") return open(order);
+  if (order.kind === "run") return run(order);
+  for (const client of clients.splice(0)) client.release();
+  await pool?.end();
+  return null;
 });
+
+async function open({ databaseUrl, ...load }: InsertOrder & { kind: "open" }): Promise<null> {
+  const { connections, rows } = load;
+  pool = openPool({ url: databaseUrl, size: connections, applicationName: "bench inserts", log: quiet });
+  // One after the other: on a slow machine many at once would take longer than the driver waits for one.
+  while (clients.length < connections) clients.push(await pool.connect());
+  await makeTables(clients[0]!);
+  for (const client of clients) await (rows === 1 ? insertOne : insertMany)(client, load);
+  return null;
+}
+
+async function run(order: InsertOrder & { kind: "run" }): Promise<InsertResult> {
+  const { durationMs, warmUpMs } = order;
+  const insert = order.rows === 1 ? insertOne : insertMany;
+  const startedAt = performance.now();
+  const measuredFrom = startedAt + warmUpMs;
+  const endsAt = measuredFrom + durationMs;
+  let rows = 0;
+  let measured = 0;
+  const worker = async (client: PoolClient) => {
+    while (performance.now() < endsAt) {
+      await insert(client, order);
+      const now = performance.now();
+      rows += order.rows;
+      moved("a commit of the inserts");
+      if (now >= measuredFrom && now <= endsAt) measured += order.rows;
+    }
+  };
+  await Promise.all(clients.map(worker));
+  return { rows, measured, seconds: durationMs / 1000 };
+}
 
 let hasTables = false;
 
 /** Beside the hub's own, of the same shape: what is written there disturbs nothing. New for each process. */
-async function makeTables(pool: Pool): Promise<void> {
+async function makeTables(db: PoolClient): Promise<void> {
   if (hasTables) return;
-  await pool.query("DROP TABLE IF EXISTS bench_messages, bench_records");
-  await pool.query("CREATE TABLE bench_messages (LIKE messages INCLUDING ALL)");
-  await pool.query("CREATE TABLE bench_records (LIKE bus_records INCLUDING ALL)");
+  await db.query("DROP TABLE IF EXISTS bench_messages, bench_records");
+  await db.query("CREATE TABLE bench_messages (LIKE messages INCLUDING ALL)");
+  await db.query("CREATE TABLE bench_records (LIKE bus_records INCLUDING ALL)");
   hasTables = true;
 }
 
@@ -82,19 +100,19 @@ function nextRow(conversationIds: readonly string[]) {
 
 const columns = "message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, created_at";
 
-async function insertOne(pool: Pool, { conversationIds }: InsertOrder): Promise<void> {
+async function insertOne(client: PoolClient, { conversationIds }: Load): Promise<void> {
   const { messageId, conversationId, seq, payload } = nextRow(conversationIds);
-  await pool.query({
+  await client.query({
     name: "bench_insert_one",
     text: `INSERT INTO bench_messages (${columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
     values: [messageId, workspaceId, conversationId, seq, senderId, "outbound", payload, new Date()],
   });
 }
 
-async function insertMany(pool: Pool, { conversationIds, rows: size }: InsertOrder): Promise<void> {
+async function insertMany(client: PoolClient, { conversationIds, rows: size }: Load): Promise<void> {
   const rows = Array.from({ length: size }, () => nextRow(conversationIds));
   const records = recordsOf(rows);
-  await pool.query({
+  await client.query({
     name: "bench_insert_many",
     text: `
       WITH written AS (
