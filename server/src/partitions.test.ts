@@ -32,7 +32,15 @@ test("messages are accepted, sent and receipted while partitions are made and dr
   place.aheadMs = -190 * dayMs;
   const old = await Promise.all(chats.map((chat) => line.say(chat, "old", place.withId())));
   await line.settled();
+  const received = (id: string, ms: number) =>
+    run(
+      line.pool,
+      "INSERT INTO provider_messages (channel_account_id, provider_message_id, message_id) VALUES ($1, $2, $3)",
+      [line.accountId, id, derivedId(ms, id)],
+    );
+  await received("received long ago", place.clock.now());
   place.aheadMs = 0;
+  await received("received today", now);
   const young: string[] = [];
   let isOver = false;
   const change = async () => {
@@ -72,6 +80,8 @@ test("messages are accepted, sent and receipted while partitions are made and dr
     );
     assert.equal(count, 0, table);
   }
+  const named = "SELECT provider_message_id AS id FROM provider_messages WHERE delivery_id IS NULL";
+  assert.deepEqual(await all(line.admin, named), [{ id: "received today" }]);
 });
 
 test("the messages of a month stay while a delivery of it is pending", async () => {
