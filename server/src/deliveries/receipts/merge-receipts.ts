@@ -147,8 +147,7 @@ input AS MATERIALIZED (
       SELECT n.status <> d.status
         AND (n.status = 'failed' OR d.status = 'failed' OR d.status < 'sent' OR i.first_by IS NULL) AS is_unusual OFFSET 0) u)
   FROM input i
-  WHERE d.delivery_id = i.delivery_id AND d.delivery_id BETWEEN ($2::uuid[])[1] AND ($2::uuid[])[cardinality($2::uuid[])]
-    AND d.channel_account_id = i.channel_account_id AND (${isKnown} OR ${isLearned})
+  WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id AND (${isKnown} OR ${isLearned})
     AND (d.part_count > 1 OR ${next} <> d.status OR NOT ${isKnown})
   RETURNING d.*, i.provider_message_id
 ), maybe_learned AS MATERIALIZED (

@@ -141,8 +141,7 @@ WITH input AS MATERIALIZED (
     sent_at = coalesce(d.sent_at, i.finished_at),
     sent_by = $14::uuid
   FROM input i
-  WHERE d.delivery_id = i.delivery_id AND d.delivery_id BETWEEN ($1::uuid[])[1] AND ($1::uuid[])[cardinality($1::uuid[])]
-    AND i.outcome = 'sent'
+  WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
   RETURNING d.*
 ), others AS (
   UPDATE deliveries d SET
@@ -161,8 +160,7 @@ WITH input AS MATERIALIZED (
       THEN delivery_history(d) || jsonb_build_object('status', 'failed', 'at', i.finished_at, 'cause', i.error ->> 'code')
       ELSE d.history END
   FROM input i
-  WHERE d.delivery_id = i.delivery_id AND d.delivery_id BETWEEN ($1::uuid[])[1] AND ($1::uuid[])[cardinality($1::uuid[])]
-    AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
+  WHERE d.delivery_id = i.delivery_id AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
   RETURNING d.*
 ), result AS MATERIALIZED (
   SELECT o.delivery_id AS settled, NULL::uuid AS channel_account_id, NULL AS provider_message_id
