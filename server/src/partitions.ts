@@ -21,7 +21,7 @@ function partitionedTables(messageRetentionMs: number | null): readonly Partitio
 
 const dayMs = 86_400_000;
 
-/** Every statement on a table costs more with each of its partitions: so about ten are kept, whatever the retention. */
+/** Every statement on a table costs more with each of its partitions: so about ten are kept, for any retention. */
 function periodOf(retentionMs: number | null): Period {
   if (retentionMs === null || retentionMs > 730 * dayMs) return "year";
   return retentionMs > 180 * dayMs ? "quarter" : "month";
