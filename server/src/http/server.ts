@@ -194,23 +194,12 @@ function admit(
   }
 }
 
+/** The IP address is read when something is recorded, which most requests do not. */
 export function originOf(request: FastifyRequest): Origin {
-  return new RequestOrigin(request);
-}
-
-/** Read when something is recorded, which most requests do not. */
-class RequestOrigin implements Origin {
-  readonly #request: FastifyRequest;
-
-  constructor(request: FastifyRequest) {
-    this.#request = request;
-  }
-
-  get ip(): string {
-    return clientAddress(this.#request);
-  }
-
-  get requestId(): string {
-    return this.#request.id;
-  }
+  return {
+    get ip() {
+      return clientAddress(request);
+    },
+    requestId: request.id,
+  };
 }
