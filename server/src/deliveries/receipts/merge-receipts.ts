@@ -43,27 +43,24 @@ export interface StoredWith {
 }
 
 interface Merged {
-  /** How many parts had a delivery that knows them, or that learned the id. */
-  count: number;
   /** Deliveries that waited for a receipt: they are settled, or their next part is due. */
   released: LanePlace[];
+  /**
+   * Of texts in parts whose attempt is under way: which part an unknown id belongs to is known with the response.
+   */
+  unknown: PartReceipts[];
 }
 
 /** Receipts of an earlier sending, before a replay or a repeated attempt, have no effect. */
-export async function mergeReceipts(
-  db: Db,
-  parts: readonly PartReceipts[],
-  now: Date,
-  stored?: StoredWith,
-): Promise<Merged> {
+export async function mergeReceipts(db: Db, parts: readonly PartReceipts[], now: Date): Promise<Merged> {
   const of = (status: Receipt["status"]) => parts.map((part) => part.find((receipt) => receipt.status === status));
   const [sent, delivered, read, failed] = [of("sent"), of("delivered"), of("read"), of("failed")];
   const times = (found: (Receipt | undefined)[]) => plainArray(found.map((receipt) => receipt?.at.toISOString()));
   const webhooks = (found: (Receipt | undefined)[]) => plainArray(found.map((receipt) => receipt?.webhookId));
   const first = parts.map((part) => part.reduce((first, receipt) => (receipt.at < first.at ? receipt : first)));
-  const { rows } = await db.query<LanePlace & { count: number }>({
-    name: `merge_receipts${stored === undefined ? "" : `_${stored.name}`}`,
-    text: `WITH ${stored === undefined ? "" : `${stored.text(parameterCount + 1)}, `}${statement}`,
+  const { rows } = await db.query<LanePlace & { unknown: string | null }>({
+    name: "merge_receipts",
+    text: statement,
     values: [
       now,
       plainArray(parts.map((part) => part[0]!.deliveryId)),
@@ -73,10 +70,14 @@ export async function mergeReceipts(
       failed.map((receipt) => receipt && toStorable(JSON.stringify(receipt.error))),
       times(first),
       ...[sent, delivered, read, failed].flatMap((found) => [times(found), webhooks(found)]),
-      ...(stored?.values ?? []),
     ],
   });
-  return { count: rows[0]!.count, released: rows.filter((row) => row.delivery_id !== null) };
+  const isOf = (part: PartReceipts, row: { delivery_id: string; unknown: string | null }) =>
+    part[0]!.deliveryId === row.delivery_id && part[0]!.providerMessageId === row.unknown;
+  return {
+    released: rows.filter((row) => row.delivery_id !== null && row.unknown === null),
+    unknown: rows.flatMap((row) => parts.filter((part) => isOf(part, row))),
+  };
 }
 
 const ids = "coalesce(d.provider_message_ids, '{}')";
@@ -88,10 +89,10 @@ const isLearned = `cardinality(${ids}) < d.part_count
   AND (d.part_count = 1 OR d.is_pending AND d.attempt_started_at IS NULL)
   AND NOT EXISTS (SELECT FROM provider_messages p WHERE p.channel_account_id = i.channel_account_id
     AND p.provider_message_id = i.provider_message_id AND p.delivery_id IS NULL)`;
-const newIds = `CASE WHEN ${isKnown} THEN ${ids} ELSE ${ids} || i.provider_message_id END`;
+const newIds = `CASE WHEN ${isKnown} OR NOT (${isLearned}) THEN ${ids} ELSE ${ids} || i.provider_message_id END`;
 const hasFailed = "i.error IS NOT NULL";
-const newParts = `coalesce(d.part_receipts, '{}') || jsonb_build_object(i.provider_message_id,
-  next_status(coalesce((d.part_receipts ->> i.provider_message_id)::delivery_status, 'in_transit'), i.reported, ${hasFailed}))`;
+const newParts = `coalesce(d.part_receipts, '{}') || CASE WHEN ${isKnown} OR ${isLearned} THEN jsonb_build_object(i.provider_message_id,
+  next_status(coalesce((d.part_receipts ->> i.provider_message_id)::delivery_status, 'in_transit'), i.reported, ${hasFailed})) ELSE '{}' END`;
 const ofParts = `status_of_parts(${newIds}, d.part_count, ${newParts})`;
 const next = `CASE WHEN d.part_count = 1 THEN next_status(d.status, i.reported, ${hasFailed})
   ELSE next_status(d.status, nullif(${ofParts}, 'failed'), coalesce(${ofParts} = 'failed', false)) END`;
@@ -107,9 +108,8 @@ const changes = (before: string, after: string) => `(
     WHEN ${after} = 'failed' THEN r.status = 'failed' AND ${before} <> 'failed'
     ELSE ${before} < r.status OR ${before} = 'failed' AND r.status >= 'delivered' END)`;
 
-const parameterCount = 15;
 const statement = `
-input AS MATERIALIZED (
+WITH input AS MATERIALIZED (
   SELECT *, coalesce(sent_by, delivered_by, read_by, failed_by) AS first_by
   FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::delivery_status[], $6::jsonb[], $7::timestamptz[],
     $8::timestamptz[], $9::uuid[], $10::timestamptz[], $11::uuid[], $12::timestamptz[], $13::uuid[], $14::timestamptz[],
@@ -147,8 +147,8 @@ input AS MATERIALIZED (
       SELECT n.status <> d.status
         AND (n.status = 'failed' OR d.status = 'failed' OR d.status < 'sent' OR i.first_by IS NULL) AS is_unusual OFFSET 0) u)
   FROM input i
-  WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id AND (${isKnown} OR ${isLearned})
-    AND (d.part_count > 1 OR ${next} <> d.status OR NOT ${isKnown})
+  WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id
+    AND (d.part_count > 1 OR ${isKnown} AND ${next} <> d.status OR NOT ${isKnown} AND ${isLearned})
   RETURNING d.*, i.provider_message_id
 ), maybe_learned AS MATERIALIZED (
   -- While an attempt is under way, its response names the part.
@@ -157,6 +157,9 @@ input AS MATERIALIZED (
   INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
   SELECT channel_account_id, provider_message_id, delivery_id, message_id FROM maybe_learned ON CONFLICT DO NOTHING
   RETURNING message_id
+), unknown AS MATERIALIZED (
+  SELECT * FROM updated
+  WHERE part_count > 1 AND attempt_started_at IS NOT NULL AND provider_message_id <> ALL (coalesce(provider_message_ids, '{}'))
 ), published AS MATERIALIZED (
   ${publishStatuses({
     from: `updated d JOIN input i USING (delivery_id) CROSS JOIN LATERAL ${changes("d.status_before", "d.status")} r`,
@@ -165,5 +168,8 @@ input AS MATERIALIZED (
     after: ["named"],
   })}
 )
-SELECT (SELECT count(*)::integer FROM updated) AS count, l.delivery_id, l.lane_id, l.channel, l.channel_account_id, l.ordinal
-FROM published LEFT JOIN maybe_learned l ON true`;
+SELECT r.* FROM published LEFT JOIN (
+  SELECT delivery_id, lane_id, channel, channel_account_id, ordinal, NULL AS unknown FROM maybe_learned
+  UNION ALL
+  SELECT delivery_id, NULL, NULL, NULL, NULL, provider_message_id FROM unknown
+) r ON true`;

@@ -86,6 +86,20 @@ test("a text in parts has failed when one part has", async () => {
   );
 });
 
+test("a receipt of a part that arrives while further parts are sent is applied after the response", async () => {
+  await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  line.platform.answer = async ({ deliveryId, partIndex }) => {
+    if (partIndex > 0) await line.receipts([receiptOf(line, `part ${partIndex - 1}`, "delivered", { deliveryId })]);
+    return { kind: "sent", providerMessageId: `part ${partIndex}` };
+  };
+  const { messageId } = await sentBy(line, chat, "abcdefghijkl");
+  assert.equal((await line.deliveryOf(messageId)).status, "sent");
+  await line.receipts([receiptOf(line, "part 2", "read")]);
+  await until("it is delivered", async () => (await line.deliveryOf(messageId)).status === "delivered");
+  assert.equal(await countEarly(line), 0);
+});
+
 test("a receipt that overtakes the response to our request is applied after the response", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));

@@ -4,7 +4,8 @@ import type { Clock } from "../../lib/clock.ts";
 import { toStorable } from "../../lib/json.ts";
 import { all, type Db, run } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
-import { inRounds, mergeReceipts, type PartReceipts, type Receipt, type StoredWith } from "./merge-receipts.ts";
+import { climb } from "./climb.ts";
+import { inRounds, mergeReceipts, type Receipt, type StoredWith } from "./merge-receipts.ts";
 
 export type { Receipt, StoredWith };
 
@@ -30,29 +31,21 @@ export async function applyReceipts(
   const rounds = inRounds(await nameDeliveries(db, receipts, now));
   if (rounds.length === 0 && stored !== undefined) rounds.push([]);
   for (const [round, parts] of rounds.entries()) {
-    const { count, released } = await mergeReceipts(db, parts, now, round === 0 ? stored : undefined);
-    if (count < parts.length) await keepEarly(db, await ofAttemptsUnderWay(db, parts), now);
+    const left = await climb(db, parts, round === 0 ? stored : undefined);
+    if (left.length === 0) continue;
+    const { released, unknown } = await mergeReceipts(db, left, now);
+    if (unknown.length > 0) await keepUnknown(deps, unknown.flat(), now);
     await wakeLanes(bus, db, released);
   }
 }
 
-/** Of texts in parts: which part an unknown id belongs to is known with the response. */
-async function ofAttemptsUnderWay(db: Db, parts: readonly PartReceipts[]): Promise<readonly Receipt[]> {
-  const rows = await all<{ place: number }>(
-    db,
-    `SELECT i.place FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (delivery_id, provider_message_id, place)
-     JOIN deliveries d USING (delivery_id)
-     WHERE d.part_count > 1 AND d.attempt_started_at IS NOT NULL
-       AND i.provider_message_id <> ALL (coalesce(d.provider_message_ids, '{}'))`,
-    [parts.map(([receipt]) => receipt!.deliveryId), parts.map(([receipt]) => receipt!.providerMessageId)],
-  );
-  return rows.flatMap(({ place }) => parts[place - 1]!);
+/** The response may have come meanwhile. */
+async function keepUnknown(deps: ReceiptDeps, receipts: readonly Receipt[], now: Date): Promise<void> {
+  await keepEarly(deps.db, receipts, now);
+  await applyNamed(deps, receipts);
 }
 
-export async function applyEarlyReceipts(
-  deps: ReceiptDeps,
-  parts: readonly { channelAccountId: string; providerMessageId: string }[],
-): Promise<void> {
+export async function applyEarlyReceipts(deps: ReceiptDeps, parts: readonly Part[]): Promise<void> {
   const rows = await all<{ receipt: Omit<Receipt, "at"> & { at: string } }>(
     deps.db,
     `DELETE FROM early_receipts e USING unnest($1::uuid[], $2::text[]) AS p (channel_account_id, provider_message_id)
@@ -70,17 +63,26 @@ export async function applyEarlyReceipts(
  * Receipts that arrived just when their delivery became known, so that both sides missed each other. A maintenance job.
  */
 export async function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
-  const rows = await all<{ channel_account_id: string; provider_message_id: string }>(
+  const rows = await all<Part>(
     deps.db,
-    "SELECT channel_account_id, provider_message_id FROM early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id) LIMIT 500",
+    `SELECT channel_account_id AS "channelAccountId", provider_message_id AS "providerMessageId"
+     FROM early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id) LIMIT 500`,
   );
-  if (rows.length === 0) return;
-  const parts = rows.map((row) => ({
-    channelAccountId: row.channel_account_id,
-    providerMessageId: row.provider_message_id,
-  }));
-  await applyEarlyReceipts(deps, parts);
+  if (rows.length > 0) await applyEarlyReceipts(deps, rows);
 }
+
+async function applyNamed(deps: ReceiptDeps, parts: readonly Part[]): Promise<void> {
+  const rows = await all<Part>(
+    deps.db,
+    `SELECT channel_account_id AS "channelAccountId", provider_message_id AS "providerMessageId"
+     FROM unnest($1::uuid[], $2::text[]) AS i (channel_account_id, provider_message_id)
+     JOIN provider_messages p USING (channel_account_id, provider_message_id) WHERE p.delivery_id IS NOT NULL`,
+    [parts.map((part) => part.channelAccountId), parts.map((part) => part.providerMessageId)],
+  );
+  if (rows.length > 0) await applyEarlyReceipts(deps, rows);
+}
+
+type Part = Pick<Receipt, "channelAccountId" | "providerMessageId">;
 
 const earlyReceiptHours = 24;
 
