@@ -13,6 +13,7 @@ import { connectors } from "../../server/src/connectors/registry.ts";
 import { startHub } from "../../server/src/hub.ts";
 import { type Clock, systemClock } from "../../server/src/lib/clock.ts";
 import { openLogger } from "../../server/src/lib/log.ts";
+import { fuseOfTests } from "../../server/src/testing/hub-process.ts";
 import { createTestDatabase } from "../../server/src/testing/test-database.ts";
 import { until } from "../../server/src/testing/until.ts";
 import { topics } from "../../server/src/topics.ts";
@@ -77,6 +78,7 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
       DATABASE_URL: database.url,
       SIMULATOR_URL: simulator.url,
       ADMIN_PASSWORD: adminPassword,
+      ...fuseOfTests,
       ...env,
     },
     { envFile: null },

@@ -9,7 +9,7 @@ import { connectorFor, connectors } from "./connectors/registry.ts";
 import { type Authenticator, openAuthenticator, openTokens, type Tokens } from "./credentials/credentials.ts";
 import type { IdentityDb, PipelineDb } from "./database-roles.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
-import { type Deliverer, readHealth } from "./deliveries/deliveries.ts";
+import { type Deliverer, openRouter, readHealth } from "./deliveries/deliveries.ts";
 import { type EventNotifier, openEventNotifier, openTypingNotifier, type TypingNotifier } from "./events/events.ts";
 import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
@@ -142,6 +142,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const deliverers = new Map<string, Deliverer>();
   const { timeoutMs, retryTotalMs } = config.delivery;
   const connectorIo = { http, clock, random, timeoutMs };
+  const isFused = config.isFused && config.roles.includes("router");
+  const capabilitiesOf = (channel: string) => connectorFor(channel)?.capabilities ?? null;
   const opened = stack.move();
   return {
     config,
@@ -175,6 +177,15 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       batchSize: config.accept.batchSize,
       queueSize: config.accept.queueSize,
       maxWaitMs: config.accept.maxWaitMs,
+      router: isFused
+        ? openRouter({
+            db: pipelineDb,
+            bus,
+            log,
+            capabilitiesOf,
+            reserve: (channel, ...place) => deliverers.get(channel)?.reserve(...place) ?? null,
+          })
+        : null,
     }),
     inboundWebhooks: openWebhookStore({
       db: pipelineDb,
@@ -184,13 +195,13 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       log,
       connectorFor,
       findAccount: accounts.get,
-      isFused: config.isFused && config.roles.includes("router"),
+      isFused,
     }),
     endpointHttp,
     connectorIo,
     signals: new Signals({ accounts, connectors, io: connectorIo, log, eventNotifier, retryTotalMs }),
     connectorFor,
-    capabilitiesOf: (channel) => connectorFor(channel)?.capabilities ?? null,
+    capabilitiesOf,
     deliverers,
     allowSimulator: (simulatorUrl) => simulatorOrigins.push(new URL(simulatorUrl).origin),
     healthOf: (db, channelAccountId) => readHealth({ db, accounts, deliverers, connectorFor }, channelAccountId),

@@ -251,6 +251,7 @@ test("security-definer functions can be called only by the roles that need them,
     tell_members: "",
     tell_webhook_endpoint: "",
     tell_channel_account: "",
+    write_deliveries: "chat4all_api chat4all_pipeline",
   });
   for (const { name, settings } of functions) assert.match(settings, /search_path=public, pg_temp/, name);
 });

@@ -384,6 +384,8 @@ test("every table is written by its own folder, and by the exceptions listed her
     "credentials password_resets": "ends what a user made, together with the user's API keys, in one transaction",
     "credentials webhook_endpoints": "ends what a user made, together with the user's API keys, in one transaction",
     "log-in users": "the hash of a password is a column of its user",
+    "deliveries conversations":
+      "routing notes how far a conversation is routed, in the statement that writes deliveries",
     "messages conversations": "accepting takes the next seq, in the statement that writes the message",
     "users participants": "a user and a workspace are participants, made in one statement with them",
     "inbound addresses": "notes when and where an address last wrote, for many messages in one statement",

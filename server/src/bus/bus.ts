@@ -68,6 +68,8 @@ export interface Consumer<Value> {
 
 export interface Subscription {
   owned(): readonly number[];
+  /** Whether it owns the partition, and has prepared it (`onAssigned`). */
+  isReady(partition: number): boolean;
   /** For statements that must not run after ownership is lost: see `bus_held` in migration 0004. */
   readonly ownerId: string;
   /** Finishes the calls under way and gives the partitions back. Safe to call twice. */

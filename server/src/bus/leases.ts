@@ -36,6 +36,10 @@ export class Leases {
     return this.#options.clock.elapsed() < this.#heldUntil;
   }
 
+  isReady(partition: number): boolean {
+    return this.areHeld && this.partitions.get(partition)?.isReady === true;
+  }
+
   async keep(signal: AbortSignal): Promise<void> {
     const { pool, clock, troubles, topic, group, ownerId, leaseMs, wake, onMoreConsumers } = this.#options;
     const part = `leases of ${group} ${topic}`;

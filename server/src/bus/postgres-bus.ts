@@ -74,6 +74,7 @@ export async function openPostgresBus(options: PostgresBusOptions): Promise<Bus 
       return {
         ownerId,
         owned: () => [...subscription.leases.partitions.keys()],
+        isReady: (partition) => subscription.leases.isReady(partition),
         close: () => subscription.close().finally(() => subscriptions.delete(subscription)),
       };
     },

@@ -2,7 +2,7 @@ import { type Backoff, doubledMs } from "../lib/backoff.ts";
 import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
 import type { BusRecord, Consumer } from "./bus.ts";
-import { advanceAndRead, giveBack, type Ownership } from "./cursors.ts";
+import { advanceAndRead, giveBack, type Ownership, passFence } from "./cursors.ts";
 import { Leases, type LeasesOptions } from "./leases.ts";
 
 interface SubscriptionOptions<Value> extends Omit<LeasesOptions, "wake" | "onRevoked"> {
@@ -111,7 +111,10 @@ export class PostgresSubscription<Value> {
   async #prepare(): Promise<void> {
     const fresh = this.#owned.filter(([, ours]) => !ours.isReady);
     if (fresh.length === 0) return;
-    await this.#options.consumer.onAssigned?.(fresh.map(([partition]) => partition));
+    const { pool, topic, consumer } = this.#options;
+    const partitions = fresh.map(([partition]) => partition);
+    await passFence(pool, topic, partitions);
+    await consumer.onAssigned?.(partitions);
     for (const [, ours] of fresh) ours.isReady = true;
   }
 

@@ -5,7 +5,7 @@ import type { SendOutcome } from "../connectors/connector.ts";
 import { replayDeadLetter } from "../dead-letters/dead-letters.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import { transaction } from "../lib/postgres.ts";
-import { all, run } from "../lib/query.ts";
+import { all, one, run } from "../lib/query.ts";
 import { appendEvents } from "../testing/test-feeds.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
@@ -207,7 +207,8 @@ test("a cursor whose next events were deleted, or that is ahead of the feed, is 
   await line.say(chat, "old");
   await line.settled();
   const head = await readHead(line.pool, line.workspaceId);
-  assert.equal(await deleteOldEvents(line.pool, new Date(Date.now() + 1_000), 0), 4);
+  const { rows } = await one<{ rows: number }>(line.pool, "SELECT count(*) AS rows FROM events");
+  assert.equal(await deleteOldEvents(line.pool, new Date(Date.now() + 1_000), 0), rows);
   const gapAt = async (after: number) => {
     const { cursor, ...page } = await readFeed(line.pool, line.workspaceId, after, 10);
     assert.equal(cursor.position, head);

@@ -9,7 +9,15 @@ import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { inParts } from "../lib/in-parts.ts";
 import { isRetryableDbError, isUniqueViolation } from "../lib/postgres.ts";
 import { topics } from "../topics.ts";
-import { isSameMessage, type NewMessage, type Refusal, type Written, writeMessages } from "./write-messages.ts";
+import {
+  countSteps,
+  isSameMessage,
+  type MessageRouter,
+  type NewMessage,
+  type Refusal,
+  type Written,
+  writeMessages,
+} from "./write-messages.ts";
 
 export type AcceptResult =
   | {
@@ -30,6 +38,8 @@ interface AcceptOptions {
   batchSize: number;
   queueSize: number;
   maxWaitMs: number;
+  /** Routes messages in the commit that accepts them; without it the step does. */
+  router?: MessageRouter | null;
 }
 
 /** How long a commit is retried while the database is unavailable, in milliseconds. */
@@ -82,7 +92,6 @@ export class Acceptor {
   async #commit(messages: NewMessage[]): Promise<AcceptResult[]> {
     const { unique, places } = withoutRepeats(messages);
     const written = await this.#writeByWorkspace(unique);
-    this.#options.bus.wake(topics.messageProcessing);
     return messages.map((message, index) => resultFor(message, unique[places[index]!]!, written[places[index]!]!));
   }
 
@@ -110,16 +119,33 @@ export class Acceptor {
 
   /** Writes messages of one workspace. When one of them makes the write fail, the others are written without it. */
   async #write(messages: NewMessage[]): Promise<(Written | Error)[]> {
-    const { dbOf, bus, eventNotifier, clock } = this.#options;
+    const { dbOf, bus, eventNotifier, clock, router } = this.#options;
     const deadline = clock.elapsed() + retryTotalMs;
     const { workspaceId } = messages[0]!;
     const db = dbOf(workspaceId);
+    const now = new Date(clock.now());
+    let plan = (await router?.plan(messages, countSteps(messages).ofMessages, now)) ?? null;
     for (;;) {
       try {
-        const written = await writeMessages(db, bus, topics.messageProcessing, messages, new Date(clock.now()));
+        const { results, routed, isQueued } = await writeMessages(
+          db,
+          bus,
+          topics.messageProcessing,
+          messages,
+          now,
+          plan,
+        );
+        plan?.written(routed);
         eventNotifier.notify(workspaceId);
-        return written;
+        if (isQueued) bus.wake(topics.messageProcessing);
+        return results;
       } catch (error) {
+        if (plan !== null) {
+          // Its fault may be in the routing: they are accepted all the same.
+          plan.failed(error);
+          plan = null;
+          continue;
+        }
         const mayPassSoon = isUniqueViolation(error) || isRetryableDbError(error);
         if (mayPassSoon && clock.elapsed() < deadline) await pause(clock, retryPauseMs);
         else if (mayPassSoon || !isRecordFault(error))

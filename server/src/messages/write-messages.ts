@@ -1,10 +1,36 @@
-import type { Bus, Outbox } from "../bus/bus.ts";
+import type { Bus } from "../bus/bus.ts";
 import { isConnected } from "../channel-accounts/channel-accounts.ts";
 import { acceptedEvent } from "../events/events.ts";
 import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { canonicalJson } from "../lib/json.ts";
 import { isUniqueViolation } from "../lib/postgres.ts";
 import { all, type Db, jsonArray, plainArray } from "../lib/query.ts";
+
+/** Routes some messages in the statement that accepts them. */
+export interface RoutePlan {
+  /** Of these conversations: their messages are routed here if all before them were. */
+  readonly conversationIds: ReadonlySet<string>;
+  /**
+   * SQL: the parts `planned` and `published (started, channel)` of the statement. They read `moved (conversation_id, base,
+   * is_routed)`, and append the events of the query `accepted`. Their parameters begin at `$first`.
+   */
+  readonly text: (first: number, accepted: string) => string;
+  readonly values: readonly unknown[];
+  /** After the commit: starts what it started, and wakes the lanes of the others. */
+  written(rows: readonly RoutedRow[]): void;
+  /** After an error: it may have committed. */
+  failed(error: unknown): void;
+}
+
+export interface RoutedRow {
+  started: string | null;
+  channel: string | null;
+}
+
+export interface MessageRouter {
+  /** Of one workspace; `steps` are their places among those of the same conversation, from 1. Null: the step routes all. */
+  plan(messages: readonly NewMessage[], steps: readonly number[], now: Date): Promise<RoutePlan | null>;
+}
 
 export interface NewMessage {
   workspaceId: string;
@@ -42,54 +68,75 @@ export type Written =
 
 /**
  * Writes messages with distinct ids, in one transaction and one round trip if all are new and valid. Otherwise it finds
- * those that are known or refused, and writes the others without them. Returns one result for each, in order. Safe to
- * call again after an error: written messages are then known.
+ * those that are known or refused, and writes the others without them and without the plan. Returns one result for each,
+ * in order. Safe to call again after an error: written messages are then known.
  */
 export async function writeMessages(
   db: Db,
-  bus: Bus,
+  bus: Pick<Bus, "partitionOf">,
   topic: string,
   messages: readonly NewMessage[],
   now: Date,
-): Promise<Written[]> {
+  plan: RoutePlan | null,
+): Promise<WrittenMessages> {
   const written = new Map<NewMessage, Written>();
+  const routed: RoutedRow[] = [];
+  let isQueued = false;
   let left = messages;
   while (left.length > 0) {
-    const settled = await tryToWrite(db, bus, topic, left, now);
-    for (const [message, result] of settled) written.set(message, result);
-    left = left.filter((message) => !settled.has(message));
+    const tried = await tryToWrite(db, bus, topic, left, now, left === messages ? plan : null);
+    for (const [message, result] of tried.settled) written.set(message, result);
+    routed.push(...tried.routed);
+    isQueued ||= tried.isQueued;
+    left = left.filter((message) => !tried.settled.has(message));
   }
-  return messages.map((message) => written.get(message)!);
+  return { results: messages.map((message) => written.get(message)!), routed, isQueued };
+}
+
+interface WrittenMessages {
+  results: Written[];
+  routed: RoutedRow[];
+  /** Some wait for the step `route`. */
+  isQueued: boolean;
+}
+
+interface Tried {
+  settled: Map<NewMessage, Written>;
+  routed: RoutedRow[];
+  isQueued: boolean;
 }
 
 /** Returns results for all messages, or for those that prevent writing the others: at least one, or it throws. */
 async function tryToWrite(
   db: Db,
-  bus: Bus,
+  bus: Pick<Bus, "partitionOf">,
   topic: string,
   messages: readonly NewMessage[],
   now: Date,
-): Promise<Map<NewMessage, Written>> {
+  plan: RoutePlan | null,
+): Promise<Tried> {
+  const notWritten = (settled: Map<NewMessage, Written>) => ({ settled, routed: [], isQueued: false });
   try {
-    const inserted = await insertMessages(db, topic, messages, bus.outboxOf(messages.map(toRecord)), now);
-    if (inserted.kind === "written") return acceptedResults(messages, inserted.seqs, now);
+    const inserted = await insertMessages(db, bus, topic, messages, now, plan);
+    if (inserted.kind === "written") return { ...inserted, settled: acceptedResults(messages, inserted.seqs, now) };
     // A message that was accepted before gets the same response again, even if it would be refused now.
     const known = await findKnown(db, [...inserted.why.keys()]);
     const refused = [...inserted.why].map(
       ([message, why]) => [message, known.get(message) ?? { kind: "refused", why }] as const,
     );
-    return new Map<NewMessage, Written>(refused);
+    return notWritten(new Map<NewMessage, Written>(refused));
   } catch (error) {
     if (!isUniqueViolation(error)) throw error;
     const known = await findKnown(db, messages);
     // None: another process had written one of them and rolled back since.
     if (known.size === 0) throw error;
-    return known;
+    return notWritten(known);
   }
 }
 
-function toRecord({ workspaceId, messageId, conversationId }: NewMessage) {
-  return { key: conversationId, value: { workspaceId, messageId } };
+/** Ids need no escapes. */
+function toRecord({ workspaceId, messageId, conversationId }: NewMessage): string {
+  return `["${conversationId}",{"workspaceId":"${workspaceId}","messageId":"${messageId}"}]`;
 }
 
 function acceptedResults(messages: readonly NewMessage[], seqs: readonly number[], createdAt: Date) {
@@ -194,7 +241,9 @@ export function isSameMessage(message: NewMessage, known: Content): boolean {
   );
 }
 
-type Inserted = { kind: "written"; seqs: number[] } | { kind: "refused"; why: Map<NewMessage, Refusal> };
+type Inserted =
+  | { kind: "written"; seqs: number[]; routed: RoutedRow[]; isQueued: boolean }
+  | { kind: "refused"; why: Map<NewMessage, Refusal> };
 
 /** Messages that are written or refused alike: the same sender in the same conversation, to the same channels. */
 interface Case {
@@ -209,43 +258,43 @@ interface Case {
  */
 async function insertMessages(
   db: Db,
+  bus: Pick<Bus, "partitionOf">,
   topic: string,
   messages: readonly NewMessage[],
-  outbox: Outbox,
   now: Date,
+  plan: RoutePlan | null,
 ): Promise<Inserted> {
   const cases = casesOf(messages);
   const quotes = quotesOf(messages);
   const steps = countSteps(messages);
   const conversations = [...steps.counts.keys()].sort();
-  const { rows } = await db.query<{ conversation_id: string | null; base: number; place: number; why: Refusal | null }>(
-    {
-      name: "insert_messages",
-      text: statement,
-      values: [
-        now,
-        topic,
-        plainArray(outbox.partitions),
-        plainArray(outbox.counts),
-        jsonArray(outbox.batches),
-        plainArray(cases.map(({ example }) => example.workspaceId)),
-        plainArray(cases.map(({ example }) => example.conversationId)),
-        plainArray(cases.map(({ example }) => example.senderId)),
-        plainArray(cases.map(({ example }) => example.mustBeMember)),
-        plainArray(cases.map(({ example }) => example.direction === "outbound")),
-        cases.map(({ example }) => example.channels),
-        quotes.map(({ message }) => message.workspaceId),
-        quotes.map(({ message }) => message.conversationId),
-        quotes.map(({ messageId }) => messageId),
-        quotes.map(({ why }) => why),
-        plainArray(conversations),
-        plainArray(conversations.map((conversationId) => steps.counts.get(conversationId))),
-        plainArray(steps.ofMessages),
-        ...columns(messages),
-        messages.map(({ conversationId, messageId }) => acceptedEvent(conversationId, messageId)).join(),
-      ],
-    },
-  );
+  const { rows } = await db.query<InsertedRow>({
+    name: plan === null ? "insert_messages" : "insert_and_route_messages",
+    text: plan === null ? statement : statementWith(plan),
+    values: [
+      now,
+      topic,
+      plainArray(conversations.map((conversationId) => bus.partitionOf(conversationId))),
+      plainArray(conversations.map((conversationId) => plan?.conversationIds.has(conversationId) ?? false)),
+      jsonArray(messages.map(toRecord)),
+      plainArray(cases.map(({ example }) => example.workspaceId)),
+      plainArray(cases.map(({ example }) => example.conversationId)),
+      plainArray(cases.map(({ example }) => example.senderId)),
+      plainArray(cases.map(({ example }) => example.mustBeMember)),
+      plainArray(cases.map(({ example }) => example.direction === "outbound")),
+      cases.map(({ example }) => example.channels),
+      quotes.map(({ message }) => message.workspaceId),
+      quotes.map(({ message }) => message.conversationId),
+      quotes.map(({ messageId }) => messageId),
+      quotes.map(({ why }) => why),
+      plainArray(conversations),
+      plainArray(conversations.map((conversationId) => steps.counts.get(conversationId))),
+      plainArray(steps.ofMessages),
+      ...columns(messages),
+      messages.map(({ conversationId, messageId }) => acceptedEvent(conversationId, messageId)).join(),
+      ...(plan?.values ?? []),
+    ],
+  });
   const why = new Map<NewMessage, Refusal>();
   for (const row of rows) {
     if (row.why === null) continue;
@@ -255,9 +304,19 @@ async function insertMessages(
     for (const message of blamed) if (!why.has(message)) why.set(message, row.why);
   }
   if (why.size > 0) return { kind: "refused", why };
-  const bases = new Map(rows.map((row) => [row.conversation_id!, row.base]));
+  const moved = rows.filter((row) => row.conversation_id !== null);
+  const bases = new Map(moved.map((row) => [row.conversation_id!, row.base]));
   const seqs = messages.map(({ conversationId }, index) => bases.get(conversationId)! + steps.ofMessages[index]!);
-  return { kind: "written", seqs };
+  const routed = rows.filter((row) => row.channel !== null);
+  return { kind: "written", seqs, routed, isQueued: moved.some((row) => !row.is_routed) };
+}
+
+interface InsertedRow extends RoutedRow {
+  conversation_id: string | null;
+  base: number;
+  is_routed: boolean;
+  place: number;
+  why: Refusal | null;
 }
 
 function casesOf(messages: readonly NewMessage[]): Case[] {
@@ -294,7 +353,7 @@ function quotesOf(messages: readonly NewMessage[]) {
   });
 }
 
-function countSteps(messages: readonly NewMessage[]): { counts: Map<string, number>; ofMessages: number[] } {
+export function countSteps(messages: readonly NewMessage[]): { counts: Map<string, number>; ofMessages: number[] } {
   const counts = new Map<string, number>();
   const ofMessages = messages.map(({ conversationId }) => {
     const step = (counts.get(conversationId) ?? 0) + 1;
@@ -328,7 +387,7 @@ function storedOptions({ options, to }: NewMessage): string | null {
 
 // Scalar subqueries are index look-ups in any plan. `moved` locks conversations by id; `queued` follows it, so that
 // bus offsets are in the order of the seqs, and `published` is last, because of the lock of the feed.
-const statement = `
+const written = `
 WITH cases AS MATERIALIZED (
   SELECT * FROM unnest($6::uuid[], $7::uuid[], $8::uuid[], $9::boolean[], $10::boolean[], $11::text[]) WITH ORDINALITY
     AS c (workspace_id, conversation_id, sender_id, must_be_member, must_reach, channels, place)
@@ -370,10 +429,11 @@ WITH cases AS MATERIALIZED (
     SELECT FROM messages m WHERE m.workspace_id = q.workspace_id AND m.message_id = q.message_id
       AND m.conversation_id = q.conversation_id)
 ), moved AS MATERIALIZED (
-  UPDATE conversations c SET last_seq = c.last_seq + g.steps, active_at = greatest(c.active_at, $1)
-  FROM unnest($16::uuid[], $17::int[]) AS g (conversation_id, steps)
+  UPDATE conversations c SET last_seq = c.last_seq + g.steps, active_at = greatest(c.active_at, $1),
+    routed_seq = CASE WHEN g.is_planned AND c.routed_seq = c.last_seq THEN c.last_seq + g.steps ELSE c.routed_seq END
+  FROM unnest($16::uuid[], $17::int[], $3::int[], $4::boolean[]) AS g (conversation_id, steps, partition, is_planned)
   WHERE c.conversation_id = g.conversation_id AND NOT EXISTS (SELECT FROM refused)
-  RETURNING c.conversation_id, c.last_seq - g.steps AS base
+  RETURNING c.conversation_id, c.last_seq - g.steps AS base, g.partition, c.routed_seq = c.last_seq AS is_routed
 ), bases AS MATERIALIZED (
   SELECT jsonb_object_agg(conversation_id, base) AS by_conversation FROM moved
 ), written AS (
@@ -388,11 +448,26 @@ WITH cases AS MATERIALIZED (
   WHERE NOT EXISTS (SELECT FROM refused)
   RETURNING workspace_id
 ), queued AS MATERIALIZED (
-  SELECT bus_append($2, $3, $4, $5) FROM (SELECT count(*) AS conversations FROM moved) m WHERE m.conversations > 0
-), published AS MATERIALIZED (
-  SELECT append_events(ARRAY[w.workspace_id], ARRAY[w.messages], ARRAY[$30])
-  FROM (SELECT workspace_id, count(*)::integer AS messages FROM written GROUP BY workspace_id) w, (SELECT count(*) FROM queued) q
-)
-SELECT conversation_id, base, NULL::bigint AS place, NULL AS why FROM moved, (SELECT count(*) FROM published) p
+  SELECT bus_publish($2, array_agg(m.partition ORDER BY i.place), array_agg(i.record ORDER BY i.place))
+  FROM unnest($5::text[], $21::uuid[]) WITH ORDINALITY AS i (record, conversation_id, place)
+  JOIN moved m ON m.conversation_id = i.conversation_id WHERE NOT m.is_routed HAVING count(*) > 0
+), `;
+const accepted = `SELECT w.workspace_id, w.event_count, $30::text AS events
+  FROM (SELECT workspace_id, count(*)::integer AS event_count FROM written GROUP BY workspace_id) w, (SELECT count(*) FROM queued) q`;
+const result = `
+SELECT conversation_id, base, is_routed, NULL::bigint AS place, NULL AS why, NULL::uuid AS started, NULL AS channel
+FROM moved, (SELECT count(*) FROM published) p
 UNION ALL
-SELECT NULL, NULL, place, why FROM refused`;
+SELECT NULL, NULL, NULL, place, why, NULL, NULL FROM refused`;
+
+const statement = `${written}published AS MATERIALIZED (
+  SELECT append_events(ARRAY[a.workspace_id], ARRAY[a.event_count], ARRAY[a.events]) FROM (${accepted}) a
+)${result}`;
+
+const parameterCount = 30;
+
+function statementWith({ text }: RoutePlan): string {
+  return `${written}${text(parameterCount + 1, accepted)}${result}
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, started, channel FROM published`;
+}

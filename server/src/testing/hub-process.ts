@@ -33,6 +33,9 @@ export interface HubProcess {
   kill(signal: NodeJS.Signals): void;
 }
 
+/** Whether hubs in tests fuse steps, if `FUSE` says so: every suite holds either way. */
+export const fuseOfTests: Record<string, string> = process.env.FUSE ? { FUSE: process.env.FUSE } : {};
+
 /** `main.ts` as `npm start` runs it, or one of its commands. Of our own environment it gets only what programs need. */
 export function spawnHub({
   cwd,
@@ -45,7 +48,7 @@ export function spawnHub({
   const kept = Object.fromEntries(["PATH", "HOME", "TMPDIR", "LANG"].map((name) => [name, process.env[name] ?? ""]));
   const child = spawn(process.execPath, [...nodeArguments, "--require", check, program, ...args], {
     cwd,
-    env: { ...kept, ...env },
+    env: { ...kept, ...fuseOfTests, ...env },
     stdio: ["ignore", "pipe", "pipe"],
     detached: isDetached,
   });

@@ -14,7 +14,9 @@ import {
   laneOf,
   type OutgoingRecord,
   openDeliverer,
+  openRouter,
   type Receipt,
+  type Reservation,
   routeMessages,
 } from "../deliveries/deliveries.ts";
 import { openEventNotifier } from "../events/events.ts";
@@ -44,6 +46,8 @@ export interface PipelineOptions {
   timeoutMs?: number;
   /** False: accept and route only; call `openDeliverer` when the test wants one. */
   delivers?: boolean;
+  /** False: nothing is routed but what is routed when it is accepted. */
+  routes?: boolean;
 }
 
 interface StoredDelivery {
@@ -93,6 +97,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     opened.end(),
   );
   const databases = stack.use(openDatabases({ url: database.url, size: 8, log: quiet }));
+  const db = databases.pipelineDb;
   const troubles = openTroubles({ clock, log: quiet });
   const fanout = stack.use(openLocalFanout(quiet));
   const openBus = (lease = leaseMs) =>
@@ -114,6 +119,10 @@ export async function startPipeline(options: PipelineOptions = {}) {
     sent.push(part);
     return platform.answer(part);
   });
+  const deliverers = new Set<Deliverer>();
+  const capabilitiesOf = () => connector.capabilities;
+  const reserve = (_channel: string, ...place: Parameters<Deliverer["reserve"]>) =>
+    [...deliverers].reduce<Reservation | null>((found, deliverer) => found ?? deliverer.reserve(...place), null);
   const acceptor = new Acceptor({
     dbOf: databases.acceptDbOf,
     bus,
@@ -122,14 +131,16 @@ export async function startPipeline(options: PipelineOptions = {}) {
     batchSize: 500,
     queueSize: 10_000,
     maxWaitMs: patient(1_000),
+    router: process.env.FUSE !== "off" ? openRouter({ db, bus, log: quiet, capabilitiesOf, reserve }) : null,
   });
-  const routing = bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
-    maxBatch: 500,
-    handle: (records) =>
-      routeMessages({ db: pool, bus, eventNotifier, clock, capabilitiesOf: () => connector.capabilities }, records),
-    giveUp: (record, error) => giveUpRouting({ db: pool, eventNotifier, clock }, record, error),
-  });
-  stack.defer(() => routing.close());
+  if (options.routes !== false) {
+    const routing = bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
+      maxBatch: 500,
+      handle: (records) => routeMessages({ db, bus, eventNotifier, clock, capabilitiesOf }, records),
+      giveUp: (record, error) => giveUpRouting({ db, eventNotifier, clock }, record, error),
+    });
+    stack.defer(() => routing.close());
+  }
   const workspaceId = newId(Date.now());
   const account = {
     channelAccountId: newId<ChannelAccountId>(Date.now()),
@@ -144,11 +155,10 @@ export async function startPipeline(options: PipelineOptions = {}) {
   };
   await addWorkspace(pool, workspaceId, account.channelAccountId);
 
-  const deliverers = new Set<Deliverer>();
   stack.defer(async () => void (await Promise.all([...deliverers].map((deliverer) => deliverer.close()))));
   function deliver(over: Bus = bus): Deliverer {
     const deliverer = openDeliverer({
-      db: pool,
+      db,
       bus: over,
       eventNotifier,
       log: quiet,
@@ -161,6 +171,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
         timeoutMs: options.timeoutMs ?? 200,
       },
       accounts: {
+        peek: (id) => (id === account.channelAccountId ? { ...account } : undefined),
         get: async (id) => (id === account.channelAccountId ? { ...account } : null),
         async needsAttention({ version }) {
           const isUnchanged = version === account.version && account.status === "active";
@@ -275,7 +286,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     laneOf: (identifier: string) => laneOf(account.channelAccountId, identifier),
     /** The platform's word on what it calls so. */
     receipt: (providerMessageId: string, status: Receipt["status"], more: Partial<Receipt> = {}) =>
-      applyReceipts({ db: pool, bus, clock }, [
+      applyReceipts({ db, bus, clock }, [
         {
           channelAccountId: account.channelAccountId,
           providerMessageId,
@@ -287,7 +298,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
           ...more,
         },
       ]),
-    receipts: (receipts: readonly Receipt[]) => applyReceipts({ db: pool, bus, clock }, receipts),
+    receipts: (receipts: readonly Receipt[]) => applyReceipts({ db, bus, clock }, receipts),
     /** Notifies the deliverers of a delivery as the router does. */
     async announce(record: OutgoingRecord, laneId: string): Promise<void> {
       await bus.publish(pool, topics.outgoing(testChannel), [{ key: laneId, value: record }]);

@@ -88,25 +88,62 @@ export async function loadRecipients(
   db: Db,
   conversationIds: readonly string[],
 ): Promise<(Recipient & { conversationId: string })[]> {
-  const rows = await allPrepared<{
-    conversation_id: string;
-    participant_id: string;
-    kind: Recipient["kind"];
-    addresses: [string, string, number | null, string | null][] | null;
-  }>(
+  const rows = await allPrepared<RecipientRow>(
     db,
     "load_recipients",
-    `SELECT m.conversation_id, m.participant_id, p.kind, (
-       SELECT json_agg(json_build_array(a.channel, a.identifier, extract(epoch FROM a.last_heard_at) * 1000,
-         a.last_channel_account_id) ORDER BY a.ordinal)
-       FROM addresses a WHERE a.participant_id = m.participant_id
-     ) AS addresses
-     FROM members m JOIN participants p USING (participant_id)
+    `SELECT ${recipientColumns} FROM members m JOIN participants p USING (participant_id)
      WHERE m.conversation_id = ANY ($1) AND p.deleted_at IS NULL ORDER BY m.conversation_id, m.ordinal`,
     [plainArray(conversationIds)],
   );
-  return rows.map((row) => ({
-    conversationId: row.conversation_id,
+  return rows.map((row) => ({ conversationId: row.conversation_id, ...toRecipient(row) }));
+}
+
+export interface Members {
+  /** Deleted ones included. */
+  count: number;
+  recipients: Recipient[];
+}
+
+/** Of the conversations of the workspace that have at most so many members. */
+export async function loadFewMembers(
+  db: Db,
+  workspaceId: string,
+  conversationIds: readonly string[],
+  most: number,
+): Promise<Map<string, Members>> {
+  const rows = await allPrepared<RecipientRow & { is_deleted: boolean }>(
+    db,
+    "load_few_members",
+    `SELECT ${recipientColumns}, p.deleted_at IS NOT NULL AS is_deleted
+     FROM unnest($1::uuid[]) AS c (conversation_id) JOIN members m USING (conversation_id) JOIN participants p USING (participant_id)
+     WHERE p.workspace_id = $2
+       AND (SELECT count(*) FROM (SELECT FROM members o WHERE o.conversation_id = c.conversation_id LIMIT $3 + 1) few) <= $3
+     ORDER BY m.conversation_id, m.ordinal`,
+    [plainArray(conversationIds), workspaceId, most],
+  );
+  const members = new Map<string, Members>();
+  for (const [conversationId, theirs] of Map.groupBy(rows, (row) => row.conversation_id)) {
+    const recipients = theirs.filter((row) => !row.is_deleted).map(toRecipient);
+    members.set(conversationId, { count: theirs.length, recipients });
+  }
+  return members;
+}
+
+const recipientColumns = `m.conversation_id, m.participant_id, p.kind, (
+  SELECT json_agg(json_build_array(a.channel, a.identifier, extract(epoch FROM a.last_heard_at) * 1000,
+    a.last_channel_account_id) ORDER BY a.ordinal)
+  FROM addresses a WHERE a.participant_id = m.participant_id
+) AS addresses`;
+
+interface RecipientRow {
+  conversation_id: string;
+  participant_id: string;
+  kind: Recipient["kind"];
+  addresses: [string, string, number | null, string | null][] | null;
+}
+
+function toRecipient(row: RecipientRow): Recipient {
+  return {
     participantId: row.participant_id,
     kind: row.kind,
     addresses: (row.addresses ?? []).map(([channel, identifier, lastReceivedAt, lastChannelAccountId]) => ({
@@ -115,7 +152,7 @@ export async function loadRecipients(
       lastReceivedAt,
       lastChannelAccountId,
     })),
-  }));
+  };
 }
 
 export async function loadAccounts(

@@ -45,7 +45,8 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
       toDelivery(bus, message, planned),
     );
   });
-  const channels = await writeDeliveries(db, deliveries, new Date(clock.now()));
+  const routed = new Map(routing.messages.map(({ conversationId, seq }) => [conversationId, { conversationId, seq }]));
+  const { channels } = await writeDeliveries(db, deliveries, [...routed.values()], new Date(clock.now()));
   await supersede(db, records, deliveries);
   for (const channel of channels) bus.wake(topics.outgoing(channel));
   for (const workspaceId of workspacesToNotify(deliveries)) eventNotifier.notify(workspaceId);
@@ -72,7 +73,11 @@ function workspacesToNotify(deliveries: readonly NewDelivery[]): Set<string> {
   return new Set(deliveries.filter(({ status }) => status !== "accepted").map(({ workspaceId }) => workspaceId));
 }
 
-function toDelivery(bus: Bus, message: MessageToRoute, planned: PlannedDelivery): NewDelivery {
+export function toDelivery(
+  bus: Pick<Bus, "partitionOf">,
+  message: MessageToRoute,
+  planned: PlannedDelivery,
+): NewDelivery {
   const channel = planned.kind === "app" ? "app" : planned.channel;
   const identifier = planned.kind === "app" ? null : planned.identifier;
   const channelAccountId = planned.kind === "channel" ? planned.channelAccountId : null;
@@ -95,8 +100,11 @@ function toDelivery(bus: Bus, message: MessageToRoute, planned: PlannedDelivery)
     channelAccountId,
     laneId,
     partition: laneId === null ? null : bus.partitionOf(laneId),
+    topic: topics.outgoing(channel),
     route: planned.route,
     fallbackAfterSeconds: planned.hasFallback ? message.fallbackAfterSeconds : null,
+    partCount: 1,
+    starter: null,
     ...stateOf(planned),
   };
 }

@@ -1,8 +1,5 @@
 import type { MessageStatus } from "../../../../contract/src/messages.ts";
-import { takesUnquoted } from "../../conversations/conversations.ts";
-import { publishStatuses } from "../../events/events.ts";
 import { type Db, plainArray, run } from "../../lib/query.ts";
-import { topics } from "../../topics.ts";
 
 export interface NewDelivery {
   deliveryId: string;
@@ -16,46 +13,124 @@ export interface NewDelivery {
   channelAccountId: string | null;
   laneId: string | null;
   partition: number | null;
+  topic: string;
   route: string;
   /** Time until the recipient's next channel is tried; null without one. */
   fallbackAfterSeconds: number | null;
   status: MessageStatus;
   error: string | null;
   cause: string;
+  /** More than 1 for a text that may be sent in several parts. */
+  partCount: number;
+  /** The consumer that starts its attempt with this commit; null to publish it. */
+  starter: string | null;
 }
 
-/**
- * Writes the new deliveries, stores in each lane the conversation of a reply, and publishes what is to be sent: one
- * round trip, one commit. Returns the channels that have something to send.
- */
-export async function writeDeliveries(db: Db, deliveries: readonly NewDelivery[], now: Date): Promise<string[]> {
-  if (deliveries.length === 0) return [];
+/** What became of deliveries: the ids of those that started, and the channels that have something to send. */
+export interface WrittenDeliveries {
+  started: Set<string>;
+  channels: string[];
+}
+
+export interface WrittenRow {
+  started: string | null;
+  channel: string | null;
+}
+
+export function toWritten(rows: readonly WrittenRow[]): WrittenDeliveries {
+  return {
+    started: new Set(rows.flatMap((row) => row.started ?? [])),
+    channels: rows.flatMap((row) => (row.started === null && row.channel !== null ? [row.channel] : [])),
+  };
+}
+
+/** The columns of the type `planned_delivery` in migration 0032, with their types. */
+const columns = {
+  delivery_id: "uuid",
+  workspace_id: "uuid",
+  message_id: "uuid",
+  conversation_id: "uuid",
+  seq: "bigint",
+  recipient_id: "uuid",
+  channel: "text",
+  identifier: "text",
+  channel_account_id: "uuid",
+  lane_id: "uuid",
+  partition: "integer",
+  route: "text",
+  status: "delivery_status",
+  error: "text",
+  cause: "text",
+  topic: "text",
+  fallback_after: "integer",
+  part_count: "integer",
+  starter: "uuid",
+};
+
+/** SQL: the rows of `plannedRows` as an array for `write_deliveries`. */
+export function plannedArray(seq = "i.seq"): string {
+  const values = Object.keys(columns).map((name) => (name === "seq" ? seq : `i.${name}`));
+  return `array_agg(ROW(${values.join(", ")})::planned_delivery ORDER BY i.place)`;
+}
+
+/** SQL: planned deliveries as rows `i`; the parameters begin at `$first`. */
+export function plannedRows(first: number): string {
+  const arrays = Object.values(columns).map((type, index) => `$${first + index}::${type}[]`);
+  return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS i (${Object.keys(columns).join(", ")}, place)`;
+}
+
+export function plannedValues(deliveries: readonly NewDelivery[]): unknown[] {
   const column = <Key extends keyof NewDelivery>(key: Key) => deliveries.map((delivery) => delivery[key]);
-  const { rows } = await db.query<{ channel: string | null }>({
+  return [
+    plainArray(column("deliveryId")),
+    plainArray(column("workspaceId")),
+    plainArray(column("messageId")),
+    plainArray(column("conversationId")),
+    plainArray(column("seq")),
+    plainArray(column("recipientId")),
+    plainArray(column("channel")),
+    column("identifier"),
+    plainArray(column("channelAccountId")),
+    plainArray(column("laneId")),
+    plainArray(column("partition")),
+    column("route"),
+    plainArray(column("status")),
+    column("error"),
+    column("cause"),
+    plainArray(column("topic")),
+    plainArray(column("fallbackAfterSeconds")),
+    plainArray(column("partCount")),
+    plainArray(column("starter")),
+  ];
+}
+
+/** The last message of a conversation that is routed; it and all before it are. */
+export interface RoutedSeq {
+  conversationId: string;
+  seq: number;
+}
+
+/** Writes the new deliveries and publishes what is to be sent: one round trip, one commit. */
+export async function writeDeliveries(
+  db: Db,
+  deliveries: readonly NewDelivery[],
+  routed: readonly RoutedSeq[],
+  now: Date,
+): Promise<WrittenDeliveries> {
+  if (routed.length === 0) return { started: new Set(), channels: [] };
+  // Locks conversations in the order of their ids, as accepting does.
+  const sorted = routed.toSorted((a, b) => (a.conversationId < b.conversationId ? -1 : 1));
+  const { rows } = await db.query<WrittenRow>({
     name: "write_deliveries",
     text: statement,
     values: [
       now,
-      plainArray(column("deliveryId")),
-      plainArray(column("workspaceId")),
-      plainArray(column("messageId")),
-      plainArray(column("conversationId")),
-      plainArray(column("seq")),
-      plainArray(column("recipientId")),
-      plainArray(column("channel")),
-      column("identifier"),
-      plainArray(column("channelAccountId")),
-      plainArray(column("laneId")),
-      plainArray(column("partition")),
-      column("route"),
-      plainArray(column("status")),
-      column("error"),
-      column("cause"),
-      deliveries.map((delivery) => topics.outgoing(delivery.channel)),
-      plainArray(column("fallbackAfterSeconds")),
+      plainArray(sorted.map(({ conversationId }) => conversationId)),
+      plainArray(sorted.map(({ seq }) => seq)),
+      ...plannedValues(deliveries),
     ],
   });
-  return rows.flatMap((row) => row.channel ?? []);
+  return toWritten(rows);
 }
 
 export async function setSuperseded(
@@ -73,54 +148,13 @@ export async function setSuperseded(
 }
 
 const statement = `
-WITH given AS MATERIALIZED (
-  SELECT * FROM unnest(
-    $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::uuid[], $8::text[], $9::text[], $10::uuid[],
-    $11::uuid[], $12::int[], $13::text[], $14::delivery_status[], $15::text[], $16::text[], $17::text[], $18::int[]
-  ) WITH ORDINALITY AS i (
-    delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier, channel_account_id,
-    lane_id, partition, route, status, error, cause, topic, fallback_after, place
-  )
-), input AS MATERIALIZED (
-  -- A recipient who read up to here in the app before the message was routed has read this one too.
-  SELECT g.*, CASE WHEN r.is_read THEN 'read' ELSE g.status END AS first_status,
-    CASE WHEN r.is_read THEN $1::timestamptz END AS read_at
-  FROM given g CROSS JOIN LATERAL (
-    SELECT g.channel = 'app' AND coalesce((
-      SELECT m.read_seq >= g.seq FROM members m
-      WHERE m.conversation_id = g.conversation_id AND m.participant_id = g.recipient_id), false) AS is_read
-  ) r
-), served AS (
-  INSERT INTO lanes AS l (lane_id, workspace_id, channel_account_id, channel, identifier, partition, last_conversation_id)
-  SELECT DISTINCT ON (lane_id) lane_id, workspace_id, channel_account_id, channel, identifier, partition,
-    CASE WHEN is_answered_here THEN conversation_id END
-  FROM (SELECT i.*, ${takesUnquoted("i.conversation_id")} AS is_answered_here FROM input i WHERE lane_id IS NOT NULL) i
-  ORDER BY lane_id, is_answered_here DESC, place DESC
-  ON CONFLICT (lane_id) DO UPDATE SET last_conversation_id = excluded.last_conversation_id
-  WHERE excluded.last_conversation_id IS NOT NULL
-    AND l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
-  RETURNING lane_id
-), written AS (
-  INSERT INTO deliveries (delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
-    channel_account_id, lane_id, partition, route, status, is_pending, error, is_dead_letter, failed_at,
-    sent_at, delivered_at, read_at, fallback_at, history, created_at)
-  SELECT delivery_id, workspace_id, message_id, conversation_id, seq, recipient_id, channel, identifier,
-    channel_account_id, lane_id, partition, route, first_status, status = 'accepted', error::jsonb, status = 'failed',
-    CASE WHEN status = 'failed' THEN $1::timestamptz END, read_at, read_at, read_at,
-    now() + make_interval(secs => fallback_after),
-    CASE WHEN first_status NOT IN ('accepted', 'in_transit')
-      THEN jsonb_build_array(jsonb_build_object('status', first_status, 'at', $1::timestamptz, 'cause', cause)) END,
-    $1::timestamptz
-  FROM input ORDER BY place
-  ON CONFLICT (delivery_id) DO NOTHING
-  RETURNING *
-), queued AS MATERIALIZED (
-  SELECT w.channel, bus_publish(t.topic, array_agg(w.partition ORDER BY w.ordinal), array_agg(json_build_array(
-      w.lane_id, json_build_object('deliveryId', w.delivery_id, 'accountId', w.channel_account_id, 'ordinal', w.ordinal)
-    )::text ORDER BY w.ordinal))
-  FROM written w JOIN (SELECT DISTINCT channel, topic FROM input) t USING (channel)
-  WHERE w.is_pending GROUP BY w.channel, t.topic
-), published AS MATERIALIZED (
-  ${publishStatuses({ from: "written d", where: "d.status <> 'accepted'", after: ["queued", "served"] })}
+WITH routed AS (
+  UPDATE conversations c SET routed_seq = i.seq
+  FROM unnest($2::uuid[], $3::bigint[]) AS i (conversation_id, seq)
+  WHERE c.conversation_id = i.conversation_id AND c.routed_seq < i.seq
+  RETURNING c.conversation_id
+), planned AS MATERIALIZED (
+  SELECT ${plannedArray()} AS deliveries, (SELECT count(*) FROM routed) AS count
+  FROM ${plannedRows(4)}
 )
-SELECT q.channel FROM published LEFT JOIN queued q ON true`;
+SELECT w.started, w.channel FROM planned p CROSS JOIN LATERAL write_deliveries($1, p.deliveries, 'deliver') w`;

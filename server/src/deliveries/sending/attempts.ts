@@ -16,7 +16,7 @@ import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
 import { type JudgePolicy, judge } from "./judge.ts";
 import { type AccountRefusal, refuseAccount } from "./refuse-account.ts";
 import { type SendResult, sendDelivery } from "./send-delivery.ts";
-import { type Fence, type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
+import { type Fence, onePartBytes, type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
 
 export interface AttemptDeps {
   db: PipelineDb;
@@ -26,16 +26,22 @@ export interface AttemptDeps {
   troubles: Troubles;
   connector: Connector;
   io: ConnectorIo;
-  accounts: Pick<ChannelAccounts, "get" | "needsAttention">;
+  accounts: Pick<ChannelAccounts, "get" | "peek" | "needsAttention">;
   policy: JudgePolicy;
 }
 
 /** `over`: nothing is left to send. `fenced`: another process owns the partition. `held`: the account cannot send. */
-type AttemptResult = { kind: "over" } | { kind: "fenced" } | { kind: "held" } | { kind: "again"; waitMs: number };
+export type AttemptResult =
+  | { kind: "over" }
+  | { kind: "fenced" }
+  | { kind: "held" }
+  | { kind: "again"; waitMs: number };
 
 interface Attempts {
   /** In steps that many deliveries share. The gate, which admitted it, gets the outcome. Rejects without the database. */
   make(deliveryId: string, channelAccountId: ChannelAccountId, gate: AccountGate): Promise<AttemptResult>;
+  /** The same for one that was started with its commit. */
+  finishStarted(started: StartedDelivery, account: ConnectedAccount, gate: AccountGate): Promise<AttemptResult>;
   /** Resolves when all known outcomes are written, or cannot be. */
   written(): Promise<void>;
 }
@@ -44,9 +50,6 @@ const batchSize = 256;
 /** See `BatcherOptions`: short compared with the response of a platform. */
 const paceMs = 10;
 const writeBackoff: Backoff = { firstMs: 250, longestMs: 5_000 };
-/** Bytes that an author's name adds to a text: 200 characters of up to 4 bytes, and `: `. */
-const authorRoom = 802;
-
 export function unbounded(clock: Clock) {
   return { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
 }
@@ -60,7 +63,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
   const starter = openBatcher<string, Start>({
     ...unbounded(clock),
     maxBatch: batchSize,
-    run: (ids) => startAttempts(db, deps.fence(), ids, new Date(clock.now()), capabilities.maxTextLength - authorRoom),
+    run: (ids) => startAttempts(db, deps.fence(), ids, new Date(clock.now()), onePartBytes(capabilities)),
   });
   const writing = new Set<Promise<boolean[]>>();
   const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded(clock), maxBatch: batchSize, run: finish });
@@ -73,11 +76,18 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     const start = await startThrough(gate, deliveryId, channelAccountId);
     if (start.kind === "settled") return { kind: "over" };
     if (start.kind !== "started") return start;
-    const { account } = start;
+    return finishStarted(start.started, start.account, gate);
+  }
+
+  async function finishStarted(
+    { retriedForMs: waitedMs, ...delivery }: StartedDelivery,
+    account: ConnectedAccount | null,
+    gate: AccountGate,
+  ): Promise<AttemptResult> {
     gate.setRate(account?.settings.rate_per_second ?? capabilities.ratePerSecond, clock.elapsed());
     const startMs = clock.elapsed();
-    const retriedForMs = account === null ? 0 : countedWaitMs(account, start.started.retriedForMs, clock);
-    const started = { ...start.started, retriedForMs };
+    const retriedForMs = account === null ? 0 : countedWaitMs(account, waitedMs, clock);
+    const started = { ...delivery, retriedForMs };
     const sent = account === null ? withoutAccount(started) : await send(account, started);
     const finished = judge(started, sent, capabilities.afterUnknown, policy, clock.elapsed() - startMs, random);
     gate.finished({
@@ -169,7 +179,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return [settled.has(attempt.deliveryId)];
   }
 
-  return { make, written: async () => void (await Promise.allSettled(writing)) };
+  return { make, finishStarted, written: async () => void (await Promise.allSettled(writing)) };
 }
 
 function withoutAccount(started: StartedDelivery): SendResult {

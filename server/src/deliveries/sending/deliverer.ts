@@ -6,11 +6,12 @@ import type { Place } from "../../lib/progress-watch.ts";
 import { topics } from "../../topics.ts";
 import { type OutgoingRecord, wakeLanes } from "../outgoing.ts";
 import { type AccountGate, type GateState, openAccountGate, untilOneEnds } from "./account-gate.ts";
-import { type AttemptDeps, openAttempts, unbounded } from "./attempts.ts";
+import { type AttemptDeps, type AttemptResult, openAttempts, unbounded } from "./attempts.ts";
 import { type Hold, openHold } from "./hold.ts";
 import { enqueue, isGone, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
 import { openMoves } from "./moves.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
+import type { StartedDelivery } from "./start-attempts.ts";
 
 interface DelivererDeps extends AttemptDeps {
   concurrency: number;
@@ -18,7 +19,19 @@ interface DelivererDeps extends AttemptDeps {
   isOnlyProcess: boolean;
 }
 
+/** An idle lane, and a place at its account's gate, for a delivery that starts with its commit. */
+export interface Reservation {
+  /** The consumer that the commit finds to own the lane. */
+  starter: string;
+  /** Sends: the attempt was recorded. */
+  start(started: StartedDelivery): void;
+  /** `isKnown` is false when the commit may have started the attempt. */
+  release(isKnown: boolean): void;
+}
+
 export interface Deliverer {
+  /** Null when something waits before the delivery, or it cannot be sent now: it must be published. */
+  reserve(laneId: string, channelAccountId: ChannelAccountId): Reservation | null;
   /** Null before this process has used the account. */
   health(channelAccountId: ChannelAccountId): (GateState & { parkedLanes: number }) | null;
   places(): Place[];
@@ -213,36 +226,50 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
         return;
       }
       const lane = account.ready.shift()!;
-      lane.state = "busy";
-      moves.moved(lane.channelAccountId);
-      underWay += 1;
-      void attempt(lane, account)
-        .catch((error) => {
-          if (isRecordFault(error))
-            log.error({ err: error, channel }, "an attempt failed in the hub; its lane pauses and continues");
-          troubles.failed(part, error);
-          return troubleMs;
-        })
-        .then((restMs) => {
-          underWay -= 1;
-          moves.moved(lane.channelAccountId);
-          if (underWay === 0) whenQuiet();
-          if (!isGone(lane)) {
-            if (restMs > 0) park(lane, restMs);
-            else {
-              lane.state = "idle";
-              advance(lane);
-            }
-          }
-          pump(account);
-        });
+      begin(lane);
+      void finish(
+        lane,
+        account,
+        attempt(lane, account, (id) => attempts.make(id, lane.channelAccountId, account.gate)),
+      );
     }
   }
 
-  /** Returns the pause of the lane, in milliseconds. */
-  async function attempt(lane: Lane, account: AccountState): Promise<number> {
+  function begin(lane: Lane): void {
+    lane.state = "busy";
+    moves.moved(lane.channelAccountId);
+    underWay += 1;
+  }
+
+  /** `rest` is the pause of the lane, in milliseconds. */
+  async function finish(lane: Lane, account: AccountState, rest: Promise<number>): Promise<void> {
+    const restMs = await rest.catch((error) => {
+      if (isRecordFault(error))
+        log.error({ err: error, channel }, "an attempt failed in the hub; its lane pauses and continues");
+      troubles.failed(part, error);
+      return troubleMs;
+    });
+    underWay -= 1;
+    moves.moved(lane.channelAccountId);
+    if (underWay === 0) whenQuiet();
+    if (!isGone(lane)) {
+      if (restMs > 0) park(lane, restMs);
+      else {
+        lane.state = "idle";
+        advance(lane);
+      }
+    }
+    pump(account);
+  }
+
+  /** Of the head of its queue. Returns the pause of the lane, in milliseconds. */
+  async function attempt(
+    lane: Lane,
+    account: AccountState,
+    make: (deliveryId: string) => Promise<AttemptResult>,
+  ): Promise<number> {
     const head = lane.queue[0]!;
-    const result = await attempts.make(head.deliveryId, lane.channelAccountId, account.gate);
+    const result = await make(head.deliveryId);
     troubles.worked(part);
     if (isGone(lane)) await notifyNewOwner(lane, head);
     switch (result.kind) {
@@ -261,6 +288,39 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     }
   }
 
+  function reserve(laneId: string, channelAccountId: ChannelAccountId): Reservation | null {
+    const partition = bus.partitionOf(laneId);
+    if (isClosing || lanes.has(laneId) || !subscription.isReady(partition)) return null;
+    const known = deps.accounts.peek(channelAccountId);
+    if (known?.status !== "active") return null;
+    const account = accountOf(channelAccountId);
+    if (account.hold.isHeld() || account.ready.length > 0 || account.gate.admit(clock.elapsed()) > 0) return null;
+    const lane = newLane(laneId, channelAccountId, partition);
+    lanes.set(laneId, lane);
+    begin(lane);
+    return {
+      starter: subscription.ownerId,
+      start(started) {
+        // Nothing waits before it.
+        lane.queue.unshift({ deliveryId: started.deliveryId, ordinal: 0 });
+        void finish(
+          lane,
+          account,
+          attempt(lane, account, () => attempts.finishStarted(started, known, account.gate)),
+        );
+      },
+      release(isKnown) {
+        account.gate.abandoned();
+        if (!isKnown) {
+          lane.queue = [];
+          lane.isComplete = false;
+          lane.lateOrdinal = 0;
+        }
+        void finish(lane, account, Promise.resolve(isKnown ? 0 : troubleMs));
+      },
+    };
+  }
+
   /** Another process took the lane during the attempt: it need not wait for an outcome that is known. */
   async function notifyNewOwner(lane: Lane, { deliveryId, ordinal }: Waiting): Promise<void> {
     const place = { delivery_id: deliveryId, lane_id: lane.laneId, channel_account_id: lane.channelAccountId };
@@ -268,6 +328,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   }
 
   return {
+    reserve,
     health(channelAccountId) {
       const account = accounts.get(channelAccountId);
       if (account === undefined) return null;

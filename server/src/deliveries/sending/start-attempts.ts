@@ -1,4 +1,5 @@
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
+import type { Capabilities } from "../../connectors/connector.ts";
 import { publishStatuses } from "../../events/events.ts";
 import { isIdOf } from "../../lib/partitions.ts";
 import { all, type Db, plainArray } from "../../lib/query.ts";
@@ -28,12 +29,19 @@ export interface StartedDelivery {
   targetProviderMessageId: string | null;
 }
 
+/** Bytes that an author's name adds to a text: 200 characters of up to 4 bytes, and `: `. */
+const authorRoom = 802;
+
+/** A text of more bytes may be sent in several parts. */
+export function onePartBytes({ maxTextLength }: Pick<Capabilities, "maxTextLength">): number {
+  return maxTextLength - authorRoom;
+}
+
 /** `settled`: nothing is left to send. `fenced`: another process owns its partition. */
 export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
 
 /**
- * Records attempts before their requests, and reads what to send. One result for each id, in order. A text of more than
- * `onePartBytes` may be sent in several parts. The platform id of the quoted message or reaction target is read too, if
+ * Records attempts before their requests, and reads what to send. One result for each id, in order. The platform id of the quoted message or reaction target is read too, if
  * that was sent in the same lane.
  */
 export async function startAttempts(
@@ -41,12 +49,12 @@ export async function startAttempts(
   fence: Fence,
   deliveryIds: readonly string[],
   now: Date,
-  onePartBytes: number,
+  partBytes: number,
 ): Promise<Start[]> {
   const { rows } = await db.query<StartRow>({
     name: "start_attempts",
     text: statement,
-    values: [plainArray(deliveryIds.toSorted()), now, fence.topic, fence.group, fence.ownerId, onePartBytes],
+    values: [plainArray(deliveryIds.toSorted()), now, fence.topic, fence.group, fence.ownerId, partBytes],
   });
   const started = new Map(rows.map((row) => [row.delivery_id, row]));
   const others = deliveryIds.filter((deliveryId) => !started.has(deliveryId));

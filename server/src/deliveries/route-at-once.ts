@@ -1,0 +1,187 @@
+import { setImmediate as othersTurn } from "node:timers/promises";
+import type { MessagePayload } from "../../../contract/src/payloads.ts";
+import type { Bus } from "../bus/bus.ts";
+import type { Capabilities } from "../connectors/connector.ts";
+import type { PipelineDb } from "../database-roles.ts";
+import type { ChannelAccountId } from "../lib/ids.ts";
+import type { Log } from "../lib/postgres.ts";
+import { plainArray } from "../lib/query.ts";
+import type { MessageRouter, NewMessage, RoutePlan } from "../messages/messages.ts";
+import { topics } from "../topics.ts";
+import { loadAccounts, loadFewMembers, type Members, type MessageToRoute } from "./routing/load-routing.ts";
+import { planDeliveries } from "./routing/plan.ts";
+import { toDelivery } from "./routing/route-messages.ts";
+import { type NewDelivery, plannedArray, plannedRows, plannedValues, toWritten } from "./routing/write-deliveries.ts";
+import type { Reservation } from "./sending/deliverer.ts";
+import { onePartBytes, type StartedDelivery } from "./sending/start-attempts.ts";
+
+interface RouteDeps {
+  db: PipelineDb;
+  bus: Pick<Bus, "partitionOf" | "wake">;
+  log: Log;
+  capabilitiesOf: (channel: string) => Capabilities | null;
+  /** Null where the channel has no deliverer in this process, or it cannot start the delivery now. */
+  reserve: (channel: string, laneId: string, channelAccountId: ChannelAccountId) => Reservation | null;
+}
+
+/** Members of a conversation whose messages are routed at once; larger ones go to the step. */
+const mostMembers = 16;
+const mostDeliveries = 2_000;
+/** Messages that are planned in one turn of the event loop. */
+const plannedAtATime = 100;
+
+interface Held {
+  reservation: Reservation;
+  started: StartedDelivery;
+}
+
+/**
+ * Plans the deliveries of messages before they are accepted, for the statement that accepts them. It starts those whose
+ * lane is idle here; the others are published. What it does not plan is routed by the step.
+ */
+export function openRouter(deps: RouteDeps): MessageRouter {
+  return {
+    async plan(messages, steps, now) {
+      try {
+        return await planRoutes(deps, messages, steps, now);
+      } catch (error) {
+        deps.log.info({ err: error, messages: messages.length }, "messages could not be planned: the step does it");
+        return null;
+      }
+    },
+  };
+}
+
+async function planRoutes(
+  deps: RouteDeps,
+  messages: readonly NewMessage[],
+  steps: readonly number[],
+  now: Date,
+): Promise<RoutePlan | null> {
+  const { db, bus, capabilitiesOf } = deps;
+  const { workspaceId } = messages[0]!;
+  const conversationIds = [...new Set(messages.map((message) => message.conversationId))];
+  const [membersOf, accounts] = await Promise.all([
+    loadFewMembers(db, workspaceId, conversationIds, mostMembers),
+    loadAccounts(db, [workspaceId]),
+  ]);
+  if (membersOf.size === 0) return null;
+  const deliveries: NewDelivery[] = [];
+  const held = new Map<string, Held>();
+  using release = new DisposableStack();
+  release.defer(() => releaseAll(held, true));
+  for (const [index, message] of messages.entries()) {
+    const members = membersOf.get(message.conversationId);
+    if (members === undefined) continue;
+    const payload = JSON.parse(message.payload) as MessagePayload;
+    const toRoute = routeOf(message, payload, steps[index]!, now);
+    for (const planned of planDeliveries(toRoute, members.recipients, accounts, capabilitiesOf)) {
+      const delivery = toDelivery(bus, toRoute, planned);
+      if (planned.kind === "channel") hold(deps, held, delivery, message, payload, now);
+      deliveries.push(delivery);
+    }
+    if (deliveries.length > mostDeliveries) return null;
+    if ((index + 1) % plannedAtATime === 0) await othersTurn();
+  }
+  release.move();
+  return toPlan(deps, membersOf, deliveries, held);
+}
+
+function toPlan(
+  { bus, log }: RouteDeps,
+  membersOf: ReadonlyMap<string, Members>,
+  deliveries: readonly NewDelivery[],
+  held: Map<string, Held>,
+): RoutePlan {
+  return {
+    conversationIds: new Set(membersOf.keys()),
+    text: (first, accepted) => `planned AS MATERIALIZED (
+      SELECT ${plannedArray("m.base + i.seq")} AS deliveries
+      FROM ${plannedRows(first + 2)} JOIN moved m ON m.conversation_id = i.conversation_id WHERE m.is_routed
+    ), published AS MATERIALIZED (
+      SELECT w.started, w.channel FROM (${accepted}) a, planned p
+      CROSS JOIN LATERAL write_deliveries($1, p.deliveries, 'deliver', a.events, a.event_count, $${first}, $${first + 1}) w
+    )`,
+    values: [
+      plainArray([...membersOf.keys()]),
+      plainArray([...membersOf.values()].map(({ count }) => count)),
+      ...plannedValues(deliveries),
+    ],
+    written(rows) {
+      const { started, channels } = toWritten(rows);
+      for (const channel of new Set(channels)) bus.wake(topics.outgoing(channel));
+      for (const [deliveryId, { reservation, started: delivery }] of held) {
+        if (started.has(deliveryId)) reservation.start(delivery);
+        else reservation.release(true);
+      }
+      held.clear();
+    },
+    failed(error) {
+      log.info({ err: error, deliveries: deliveries.length }, "messages could not be routed at once: the step does it");
+      releaseAll(held, false);
+    },
+  };
+}
+
+function releaseAll(held: Map<string, Held>, isKnown: boolean): void {
+  for (const { reservation } of held.values()) reservation.release(isKnown);
+  held.clear();
+}
+
+function routeOf(message: NewMessage, payload: MessagePayload, seq: number, createdAt: Date): MessageToRoute {
+  const { workspaceId, messageId, conversationId, senderId, channels } = message;
+  const options = message.options === null ? {} : JSON.parse(message.options);
+  return {
+    workspaceId,
+    messageId,
+    conversationId,
+    seq,
+    senderId,
+    payloadType: payload.type,
+    channels,
+    via: options.via ?? {},
+    fallbackOrder: options.fallback?.order ?? null,
+    fallbackAfterSeconds: options.fallback?.after_seconds ?? 60,
+    retryOf: null,
+    createdAt,
+  };
+}
+
+/** Not for what quotes a message, or names its author: that is read when the attempt starts. */
+function hold(
+  deps: RouteDeps,
+  held: Map<string, Held>,
+  delivery: NewDelivery,
+  message: NewMessage,
+  payload: MessagePayload,
+  now: Date,
+): void {
+  if (payload.type === "text") {
+    const limit = onePartBytes(deps.capabilitiesOf(delivery.channel)!);
+    if (Buffer.byteLength(payload.text) > limit) delivery.partCount = 2;
+  }
+  if (message.direction !== "outbound" || message.replyTo !== null || message.reactsTo !== null) return;
+  const channelAccountId = delivery.channelAccountId as ChannelAccountId;
+  const reservation = deps.reserve(delivery.channel, delivery.laneId!, channelAccountId);
+  if (reservation === null) return;
+  delivery.starter = reservation.starter;
+  held.set(delivery.deliveryId, {
+    reservation,
+    started: {
+      kind: "started",
+      deliveryId: delivery.deliveryId,
+      workspaceId: delivery.workspaceId,
+      messageId: delivery.messageId,
+      identifier: delivery.identifier!,
+      channelAccountId,
+      attempt: 1,
+      startedAt: now,
+      retriedForMs: 0,
+      sentParts: [],
+      payload,
+      author: null,
+      quotedProviderMessageId: null,
+      targetProviderMessageId: null,
+    },
+  });
+}
