@@ -74,15 +74,29 @@ async function reportUnknownAttempts(client: Client, checker: Checker, message: 
  */
 export async function settledByApi(client: Client, simulator: SimulatorClient, conversationIds: Iterable<string>) {
   const patience = 60_000;
+  const pendingNow = async () => {
+    const { data: accounts } = await client.channelAccounts.list();
+    const healths = await Promise.all(
+      accounts.map((account) => client.channelAccounts.health(account.channel_account_id)),
+    );
+    return healths.reduce((sum, { pending }) => sum + pending, 0);
+  };
+  // As long as it becomes less, it may take longer.
+  for (let before = Number.POSITIVE_INFINITY; ; ) {
+    const left = await until(
+      "fewer deliveries are pending",
+      async () => {
+        const pending = await pendingNow();
+        return pending === 0 || pending < before / 2 ? { pending } : false;
+      },
+      patience,
+    );
+    if (left.pending === 0) break;
+    before = left.pending;
+  }
   await until(
-    "nothing is pending",
-    async () => {
-      const { data: accounts } = await client.channelAccounts.list();
-      const healths = await Promise.all(
-        accounts.map((account) => client.channelAccounts.health(account.channel_account_id)),
-      );
-      return healths.every(({ pending }) => pending === 0) && (await simulator.isIdle());
-    },
+    "the simulator is idle, and nothing is pending",
+    async () => (await simulator.isIdle()) && (await pendingNow()) === 0,
     patience,
   );
   for (const id of conversationIds) {
