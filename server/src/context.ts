@@ -179,7 +179,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
       maxWaitMs: config.accept.maxWaitMs,
       router: isFused
         ? openRouter({
-            db: pipelineDb,
+            dbOf: acceptDbOf,
             bus,
             log,
             capabilitiesOf,

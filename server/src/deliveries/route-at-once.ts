@@ -2,7 +2,7 @@ import { setImmediate as othersTurn } from "node:timers/promises";
 import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import type { Bus } from "../bus/bus.ts";
 import type { Capabilities } from "../connectors/connector.ts";
-import type { PipelineDb } from "../database-roles.ts";
+import type { RequestDb } from "../database-roles.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import { plainArray } from "../lib/query.ts";
@@ -16,7 +16,8 @@ import type { Reservation } from "./sending/deliverer.ts";
 import { onePartBytes, type StartedDelivery } from "./sending/start-attempts.ts";
 
 interface RouteDeps {
-  db: PipelineDb;
+  /** The connections for accepting: it waits for nothing that steps do. */
+  dbOf: (workspaceId: string) => RequestDb;
   bus: Pick<Bus, "partitionOf" | "wake">;
   log: Log;
   capabilitiesOf: (channel: string) => Capabilities | null;
@@ -58,8 +59,9 @@ async function planRoutes(
   steps: readonly number[],
   now: Date,
 ): Promise<RoutePlan | null> {
-  const { db, bus, capabilitiesOf } = deps;
+  const { dbOf, bus, capabilitiesOf } = deps;
   const { workspaceId } = messages[0]!;
+  const db = dbOf(workspaceId);
   const conversationIds = [...new Set(messages.map((message) => message.conversationId))];
   const [membersOf, accounts] = await Promise.all([
     loadFewMembers(db, workspaceId, conversationIds, mostMembers),

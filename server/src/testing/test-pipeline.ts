@@ -131,7 +131,10 @@ export async function startPipeline(options: PipelineOptions = {}) {
     batchSize: 500,
     queueSize: 10_000,
     maxWaitMs: patient(1_000),
-    router: process.env.FUSE !== "off" ? openRouter({ db, bus, log: quiet, capabilitiesOf, reserve }) : null,
+    router:
+      process.env.FUSE !== "off"
+        ? openRouter({ dbOf: databases.acceptDbOf, bus, log: quiet, capabilitiesOf, reserve })
+        : null,
   });
   if (options.routes !== false) {
     const routing = bus.subscribe<AcceptedRecord>(topics.messageProcessing, "route", {
