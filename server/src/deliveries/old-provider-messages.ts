@@ -1,13 +1,11 @@
+import { deleteInBatches } from "../lib/partitions.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
 
-/** Rows deleted by one statement, which holds no lock for long. */
-const deleteBatch = 5_000;
-
 /** Deletes the ids at platforms of deliveries and messages from before a time that are no longer there. */
-export async function deleteOldProviderMessages(db: Pool, before: Date): Promise<void> {
-  for (;;) {
-    const count = await run(
+export function deleteOldProviderMessages(db: Pool, before: Date): Promise<void> {
+  return deleteInBatches((most) =>
+    run(
       db,
       `DELETE FROM provider_messages WHERE ctid = ANY (ARRAY(
          SELECT p.ctid FROM provider_messages p JOIN channel_accounts a USING (channel_account_id)
@@ -16,8 +14,7 @@ export async function deleteOldProviderMessages(db: Pool, before: Date): Promise
              SELECT FROM messages m WHERE m.workspace_id = a.workspace_id AND m.message_id = p.message_id)
            ELSE EXISTS (SELECT FROM deliveries d WHERE d.delivery_id = p.delivery_id) END
          LIMIT $2))`,
-      [before, deleteBatch],
-    );
-    if (count < deleteBatch) return;
-  }
+      [before, most],
+    ),
+  );
 }

@@ -1,3 +1,4 @@
+import { type Backoff, doubledMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 import { type Pool, transaction } from "./postgres.ts";
 import { all, type Db, maybe, one } from "./query.ts";
@@ -19,8 +20,7 @@ export function isIdOf(id: string, first: string, last: string = first): string 
 const longestMs = 10 * 60_000;
 /** Each waits for locks for at most 100 ms. */
 const maxTries = 20;
-const firstPauseMs = 50;
-const longestPauseMs = 2_000;
+const backoff: Backoff = { firstMs: 100, longestMs: 2_000 };
 
 interface PartitionDeps {
   db: Pool;
@@ -50,6 +50,12 @@ export async function makePartitions(
 
 /** Rows deleted by one statement, which holds no lock for long. */
 const deleteBatch = 5_000;
+
+/** Until it deletes fewer than it may. */
+export async function deleteInBatches(deleteSome: (most: number) => Promise<number>): Promise<void> {
+  while ((await deleteSome(deleteBatch)) === deleteBatch);
+}
+
 const widestMs: Record<Period, number> = { week: 7, month: 31, quarter: 92, year: 366 };
 
 /**
@@ -79,12 +85,11 @@ export async function dropPartitions(
   return needed;
 }
 
-async function deleteOld(db: Db, table: string, partition: string, before: Date): Promise<void> {
+function deleteOld(db: Db, table: string, partition: string, before: Date): Promise<void> {
   const text = "SELECT delete_old_rows($1, $2, $3, $4) AS deleted";
-  for (;;) {
-    const { deleted } = await one<{ deleted: number }>(db, text, [table, partition, before, deleteBatch]);
-    if (deleted < deleteBatch) return;
-  }
+  return deleteInBatches(
+    async (most) => (await one<{ deleted: number }>(db, text, [table, partition, before, most])).deleted,
+  );
 }
 
 /** A lock that is not free soon is tried again later, so that the statements behind it wait only briefly. */
@@ -106,7 +111,7 @@ async function withShortLocks<Row>(
       });
     } catch (error) {
       if (tries === maxTries || !isLockConflict(error)) throw error;
-      await pause(clock, Math.min(longestPauseMs, firstPauseMs * 2 ** tries));
+      await pause(clock, doubledMs(backoff, tries));
     }
   }
 }
