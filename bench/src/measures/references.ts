@@ -37,7 +37,6 @@ export async function startInserts(bench: Bench, { hub, conversations }: Stage) 
   };
 }
 
-/** Messages a second, of wall time. */
 interface Loaded {
   result: { measured: number; seconds: number };
 }
@@ -47,6 +46,7 @@ export function halfOf(most: Loaded): number {
   return perSecond(most) / 2;
 }
 
+/** Messages a second, of wall time. */
 export function perSecond({ result }: Loaded): number {
   return result.measured / result.seconds;
 }
