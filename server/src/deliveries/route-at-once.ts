@@ -96,7 +96,7 @@ function toPlan(
   held: Map<string, Held>,
 ): RoutePlan {
   return {
-    conversationIds: new Set(membersOf.keys()),
+    conversations: membersOf,
     text: (first, accepted) => `planned AS MATERIALIZED (
       SELECT ${plannedArray("m.base + i.seq")} AS deliveries
       FROM ${plannedRows(first + 2)} JOIN moved m ON m.conversation_id = i.conversation_id WHERE m.is_routed

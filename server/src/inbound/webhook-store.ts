@@ -1,14 +1,10 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
-import type { Bus } from "../bus/bus.ts";
-import type { PipelineDb } from "../database-roles.ts";
 import { applyReceipts, type Receipt } from "../deliveries/deliveries.ts";
-import type { EventNotifier } from "../events/events.ts";
 import { openBatcher } from "../lib/batcher.ts";
-import type { Clock } from "../lib/clock.ts";
 import { newId } from "../lib/ids.ts";
 import { inParts } from "../lib/in-parts.ts";
 import { topics } from "../topics.ts";
-import type { ReadDeps } from "./inbound-message.ts";
+import type { ReceiveDeps } from "./inbound-message.ts";
 import { longBytes, readWebhook } from "./read-webhook.ts";
 import { type KeptWebhook, publishWebhooks, storing, type Webhook } from "./webhooks.ts";
 
@@ -18,11 +14,7 @@ export interface WebhookStore {
   idle(): Promise<void>;
 }
 
-interface StoreDeps extends ReadDeps {
-  db: PipelineDb;
-  bus: Bus;
-  eventNotifier: EventNotifier;
-  clock: Clock;
+interface StoreDeps extends Omit<ReceiveDeps, "acceptor"> {
   /** Apply receipts in the commit that stores their webhook; otherwise the step `receive` does it. */
   isFused: boolean;
 }

@@ -9,7 +9,7 @@ import { all, type Db, jsonArray, plainArray } from "../lib/query.ts";
 /** Routes some messages in the statement that accepts them. */
 export interface RoutePlan {
   /** Of these conversations: their messages are routed here if all before them were. */
-  readonly conversationIds: ReadonlySet<string>;
+  readonly conversations: Pick<ReadonlyMap<string, unknown>, "has">;
   /**
    * SQL: the parts `planned` and `published (started, channel)` of the statement. They read `moved (conversation_id, base,
    * is_routed)`, and append the events of the query `accepted`. Their parameters begin at `$first`.
@@ -275,7 +275,7 @@ async function insertMessages(
       now,
       topic,
       plainArray(conversations.map((conversationId) => bus.partitionOf(conversationId))),
-      plainArray(conversations.map((conversationId) => plan?.conversationIds.has(conversationId) ?? false)),
+      plainArray(conversations.map((conversationId) => plan?.conversations.has(conversationId) ?? false)),
       jsonArray(messages.map(toRecord)),
       plainArray(cases.map(({ example }) => example.workspaceId)),
       plainArray(cases.map(({ example }) => example.conversationId)),

@@ -42,7 +42,12 @@ export async function applyReceipts(
 /** The response may have come meanwhile. */
 async function keepUnknown(deps: ReceiptDeps, receipts: readonly Receipt[], now: Date): Promise<void> {
   await keepEarly(deps.db, receipts, now);
-  await applyNamed(deps, receipts);
+  await applyEarlyOf(
+    deps,
+    `unnest($1::uuid[], $2::text[]) AS i (channel_account_id, provider_message_id)
+     JOIN provider_messages p USING (channel_account_id, provider_message_id) WHERE p.delivery_id IS NOT NULL`,
+    [receipts.map((receipt) => receipt.channelAccountId), receipts.map((receipt) => receipt.providerMessageId)],
+  );
 }
 
 export async function applyEarlyReceipts(deps: ReceiptDeps, parts: readonly Part[]): Promise<void> {
@@ -62,22 +67,16 @@ export async function applyEarlyReceipts(deps: ReceiptDeps, parts: readonly Part
 /**
  * Receipts that arrived just when their delivery became known, so that both sides missed each other. A maintenance job.
  */
-export async function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
-  const rows = await all<Part>(
-    deps.db,
-    `SELECT channel_account_id AS "channelAccountId", provider_message_id AS "providerMessageId"
-     FROM early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id) LIMIT 500`,
-  );
-  if (rows.length > 0) await applyEarlyReceipts(deps, rows);
+export function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
+  const from = "early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id) LIMIT 500";
+  return applyEarlyOf(deps, from, []);
 }
 
-async function applyNamed(deps: ReceiptDeps, parts: readonly Part[]): Promise<void> {
+async function applyEarlyOf(deps: ReceiptDeps, from: string, values: readonly unknown[]): Promise<void> {
   const rows = await all<Part>(
     deps.db,
-    `SELECT channel_account_id AS "channelAccountId", provider_message_id AS "providerMessageId"
-     FROM unnest($1::uuid[], $2::text[]) AS i (channel_account_id, provider_message_id)
-     JOIN provider_messages p USING (channel_account_id, provider_message_id) WHERE p.delivery_id IS NOT NULL`,
-    [parts.map((part) => part.channelAccountId), parts.map((part) => part.providerMessageId)],
+    `SELECT channel_account_id AS "channelAccountId", provider_message_id AS "providerMessageId" FROM ${from}`,
+    values,
   );
   if (rows.length > 0) await applyEarlyReceipts(deps, rows);
 }

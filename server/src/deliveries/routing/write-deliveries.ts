@@ -1,5 +1,6 @@
 import type { MessageStatus } from "../../../../contract/src/messages.ts";
 import { type Db, plainArray, run } from "../../lib/query.ts";
+import type { RoutedRow } from "../../messages/messages.ts";
 
 export interface NewDelivery {
   deliveryId: string;
@@ -32,76 +33,55 @@ export interface WrittenDeliveries {
   channels: string[];
 }
 
-export interface WrittenRow {
-  started: string | null;
-  channel: string | null;
-}
-
-export function toWritten(rows: readonly WrittenRow[]): WrittenDeliveries {
+export function toWritten(rows: readonly RoutedRow[]): WrittenDeliveries {
   return {
     started: new Set(rows.flatMap((row) => row.started ?? [])),
     channels: rows.flatMap((row) => (row.started === null && row.channel !== null ? [row.channel] : [])),
   };
 }
 
-/** The columns of the type `planned_delivery` in migration 0032, with their types. */
-const columns = {
-  delivery_id: "uuid",
-  workspace_id: "uuid",
-  message_id: "uuid",
-  conversation_id: "uuid",
-  seq: "bigint",
-  recipient_id: "uuid",
-  channel: "text",
-  identifier: "text",
-  channel_account_id: "uuid",
-  lane_id: "uuid",
-  partition: "integer",
-  route: "text",
-  status: "delivery_status",
-  error: "text",
-  cause: "text",
-  topic: "text",
-  fallback_after: "integer",
-  part_count: "integer",
-  starter: "uuid",
-};
+type Column = readonly [name: string, type: string, of: (delivery: NewDelivery) => string | number | null];
+
+/** Columns of the type `planned_delivery` in migration 0032, in its order. Texts of people and explanations need escapes. */
+const columns: readonly Column[] = [
+  ["delivery_id", "uuid", (delivery) => delivery.deliveryId],
+  ["workspace_id", "uuid", (delivery) => delivery.workspaceId],
+  ["message_id", "uuid", (delivery) => delivery.messageId],
+  ["conversation_id", "uuid", (delivery) => delivery.conversationId],
+  ["seq", "bigint", (delivery) => delivery.seq],
+  ["recipient_id", "uuid", (delivery) => delivery.recipientId],
+  ["channel", "text", (delivery) => delivery.channel],
+  ["identifier", "text", (delivery) => delivery.identifier],
+  ["channel_account_id", "uuid", (delivery) => delivery.channelAccountId],
+  ["lane_id", "uuid", (delivery) => delivery.laneId],
+  ["partition", "integer", (delivery) => delivery.partition],
+  ["route", "text", (delivery) => delivery.route],
+  ["status", "delivery_status", (delivery) => delivery.status],
+  ["error", "text", (delivery) => delivery.error],
+  ["cause", "text", (delivery) => delivery.cause],
+  ["topic", "text", (delivery) => delivery.topic],
+  ["fallback_after", "integer", (delivery) => delivery.fallbackAfterSeconds],
+  ["part_count", "integer", (delivery) => delivery.partCount],
+  ["starter", "uuid", (delivery) => delivery.starter],
+];
 
 /** SQL: the rows of `plannedRows` as an array for `write_deliveries`. */
 export function plannedArray(seq = "i.seq"): string {
-  const values = Object.keys(columns).map((name) => (name === "seq" ? seq : `i.${name}`));
+  const values = columns.map(([name]) => (name === "seq" ? seq : `i.${name}`));
   return `array_agg(ROW(${values.join(", ")})::planned_delivery ORDER BY i.place)`;
 }
 
 /** SQL: planned deliveries as rows `i`; the parameters begin at `$first`. */
 export function plannedRows(first: number): string {
-  const arrays = Object.values(columns).map((type, index) => `$${first + index}::${type}[]`);
-  return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS i (${Object.keys(columns).join(", ")}, place)`;
+  const arrays = columns.map(([, type], index) => `$${first + index}::${type}[]`);
+  return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS i (${columns.map(([name]) => name).join(", ")}, place)`;
 }
 
 export function plannedValues(deliveries: readonly NewDelivery[]): unknown[] {
-  const column = <Key extends keyof NewDelivery>(key: Key) => deliveries.map((delivery) => delivery[key]);
-  return [
-    plainArray(column("deliveryId")),
-    plainArray(column("workspaceId")),
-    plainArray(column("messageId")),
-    plainArray(column("conversationId")),
-    plainArray(column("seq")),
-    plainArray(column("recipientId")),
-    plainArray(column("channel")),
-    column("identifier"),
-    plainArray(column("channelAccountId")),
-    plainArray(column("laneId")),
-    plainArray(column("partition")),
-    column("route"),
-    plainArray(column("status")),
-    column("error"),
-    column("cause"),
-    plainArray(column("topic")),
-    plainArray(column("fallbackAfterSeconds")),
-    plainArray(column("partCount")),
-    plainArray(column("starter")),
-  ];
+  return columns.map(([, type, of]) => {
+    const values = deliveries.map(of);
+    return type === "text" ? values : plainArray(values);
+  });
 }
 
 /** The last message of a conversation that is routed; it and all before it are. */
@@ -120,7 +100,7 @@ export async function writeDeliveries(
   if (routed.length === 0) return { started: new Set(), channels: [] };
   // Locks conversations in the order of their ids, as accepting does.
   const sorted = routed.toSorted((a, b) => (a.conversationId < b.conversationId ? -1 : 1));
-  const { rows } = await db.query<WrittenRow>({
+  const { rows } = await db.query<RoutedRow>({
     name: "write_deliveries",
     text: statement,
     values: [

@@ -8,7 +8,7 @@ import { type OutgoingRecord, wakeLanes } from "../outgoing.ts";
 import { type AccountGate, type GateState, openAccountGate, untilOneEnds } from "./account-gate.ts";
 import { type AttemptDeps, type AttemptResult, openAttempts, unbounded } from "./attempts.ts";
 import { type Hold, openHold } from "./hold.ts";
-import { enqueue, isGone, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
+import { enqueue, forgetQueue, isGone, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
 import { openMoves } from "./moves.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
@@ -181,9 +181,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
 
   /** Its head may be settled or wait longer: the database knows. */
   function recheck(lane: Lane): void {
-    lane.lateOrdinal = Math.min(lane.lateOrdinal, lane.queue[0]!.ordinal);
-    lane.queue = [];
-    lane.isComplete = false;
+    forgetQueue(lane, lane.queue[0]!.ordinal);
     unpark(lane);
   }
 
@@ -311,11 +309,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       },
       release(isKnown) {
         account.gate.abandoned();
-        if (!isKnown) {
-          lane.queue = [];
-          lane.isComplete = false;
-          lane.lateOrdinal = 0;
-        }
+        if (!isKnown) forgetQueue(lane, 0);
         void finish(lane, account, Promise.resolve(isKnown ? 0 : troubleMs));
       },
     };

@@ -66,6 +66,13 @@ export function startLoading(lane: Lane): void {
   lane.lateOrdinal = Number.POSITIVE_INFINITY;
 }
 
+/** What waits from this place on is loaded before the lane sends again. */
+export function forgetQueue(lane: Lane, from: number): void {
+  lane.lateOrdinal = Math.min(lane.lateOrdinal, from);
+  lane.queue = [];
+  lane.isComplete = false;
+}
+
 export function isGone(lane: Lane): boolean {
   return lane.state === "gone";
 }
