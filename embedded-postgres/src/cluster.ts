@@ -2,9 +2,10 @@ import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { addAbortListener, once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
-import { chown } from "node:fs/promises";
+import { chown, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { DataDirError, diskFull, explainFileError, syncDirectory, writeFileDurably } from "./data-dir.ts";
 import { databaseRole } from "./endpoint.ts";
@@ -20,7 +21,7 @@ export async function prepareCluster(options: ClusterOptions): Promise<{ directo
   const directory = join(dataDir, "postgres");
   refuseForeign(directory, user);
   if (!isCluster(directory)) {
-    removeLeftovers(dataDir);
+    await removeLeftovers(dataDir);
     await makeCluster(directory, options);
   }
   await ensureOwner(directory, user);
@@ -38,18 +39,25 @@ function isCluster(directory: string): boolean {
 
 const unfinished = /^postgres\.new-(\d+)(\.password)?$/;
 
-function removeLeftovers(dataDir: string): void {
+async function removeLeftovers(dataDir: string): Promise<void> {
   for (const name of readdirSync(dataDir)) {
     const pid = Number(unfinished.exec(name)?.[1]);
     if (!pid || (pid !== process.pid && isAlive(pid))) continue;
     killInitdbIn(join(dataDir, name));
-    removeFolder(join(dataDir, name));
+    await removeFolder(join(dataDir, name));
   }
 }
 
-/** A process that was just killed may still write. */
-function removeFolder(path: string): void {
-  rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+const mostRemovals = 20;
+const removalPauseMs = 50;
+
+/** A process that was just killed may still write: a file that vanishes meanwhile ends `rm` without an error. */
+async function removeFolder(path: string): Promise<void> {
+  for (let removals = 1; ; removals += 1) {
+    await rm(path, { recursive: true, force: true, maxRetries: mostRemovals, retryDelay: removalPauseMs });
+    if (!existsSync(path) || removals === mostRemovals) return;
+    await delay(removalPauseMs);
+  }
 }
 
 async function makeCluster(directory: string, options: ClusterOptions): Promise<void> {
@@ -67,7 +75,7 @@ async function makeCluster(directory: string, options: ClusterOptions): Promise<
     takePlace(temporary, directory);
     syncDirectory(dataDir);
   } catch (error) {
-    removeFolder(temporary);
+    await removeFolder(temporary);
     rmSync(passwordFile, { force: true });
     throw error instanceof DataDirError ? error : explainFileError(error, dataDir);
   }

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -109,6 +111,28 @@ test("a first start that was killed half-way is made good by the next", async ()
     return;
   }
   assert.fail("initdb was faster than the kill each time");
+});
+
+test("what a killed first start left is removed though one of its processes still writes", async () => {
+  await using folder = temporaryFolder();
+  const ended = spawn(process.execPath, ["--version"], { stdio: "ignore" });
+  await once(ended, "exit");
+  const unfinished = join(folder.dataDir, `postgres.new-${ended.pid}`);
+  mkdirSync(join(unfinished, "base"), { recursive: true });
+  const base = JSON.stringify(join(unfinished, "base"));
+  const write = `const { renameSync, writeFileSync } = require("node:fs");
+    const end = performance.now() + 500;
+    for (let file = 0; performance.now() < end; file++) {
+      writeFileSync(${base} + "/new", "");
+      renameSync(${base} + "/new", ${base} + "/" + file);
+    }`;
+  // It also ends when the folder is gone.
+  const writer = spawn(process.execPath, ["--eval", write], { stdio: "ignore" });
+  const written = once(writer, "exit");
+  await until("it writes", () => existsSync(join(unfinished, "base", "9")));
+  await using _postgres = await start(folder.dataDir);
+  assert.equal(existsSync(unfinished), false);
+  await written;
 });
 
 test("a path too long for a socket is served on a port", async () => {
