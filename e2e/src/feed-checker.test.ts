@@ -60,6 +60,10 @@ test("a gap allows only deleted events to be missing", () => {
   const received = [...whole.slice(0, 2), gap, ...after];
   assert.deepEqual(check(received, { clearedUpTo: 5 }), []);
   assert.deepEqual(check(received), ["needless gap 12"]);
+  const atLast = whole.findLast(({ position }) => position < 12)!.position;
+  const caughtUp = [...whole.filter(({ position }) => position < 12), gap, ...after];
+  assert.deepEqual(check(caughtUp, { clearedUpTo: atLast }), []);
+  assert.deepEqual(check(caughtUp, { clearedUpTo: atLast - 1 }), ["needless gap 12"]);
   assert.deepEqual(check([...received.slice(0, 3), ...after.slice(1)], { clearedUpTo: 5 }), ["missing 13"]);
   assert.deepEqual(check([...whole, gap], { clearedUpTo: 25 }), ["gap backwards 12"]);
 });

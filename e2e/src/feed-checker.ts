@@ -26,7 +26,7 @@ interface ReceivedStream {
   start: number;
   received: readonly ReceivedFrame[];
   sees: (event: FeedRecord) => Sight;
-  /** Events up to here were deleted at some time: a client before it may get a gap. */
+  /** Events up to here were deleted at some time, 0 for none: a client whose last event is among them may get a gap. */
   clearedUpTo: number;
 }
 
@@ -53,7 +53,7 @@ export function checkStream({ feed, start, received, sees, clearedUpTo }: Receiv
   for (const { position: at, identity } of received) {
     if (identity === null) {
       if (at < position) problems.push({ kind: "gap backwards", position: at });
-      if (position >= clearedUpTo) problems.push({ kind: "needless gap", position: at });
+      if (clearedUpTo === 0 || position > clearedUpTo) problems.push({ kind: "needless gap", position: at });
       position = Math.max(at, position);
       continue;
     }
