@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Client, openClient } from "../client/src/client.ts";
+import type { Client } from "../client/src/client.ts";
 import { freePort } from "../server/src/testing/free-port.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword, openPlatforms } from "./src/harness.ts";
-import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";
+import { openPlatforms } from "./src/harness.ts";
+import { openHubPlace, programOf, startHubProcess } from "./src/hub-place.ts";
 import { type Load, openLoad, openTalk, type Talk } from "./src/load.ts";
 import { assertFine, observe, settledByApi } from "./src/observe.ts";
 import { openPerson } from "./src/people.ts";
@@ -126,15 +126,6 @@ async function impatient(simulatorUrl: string): Promise<SimulatorClient> {
   const platforms = openSimulatorClient(simulatorUrl);
   for (const channel of ["whatsapp", "telegram"]) await platforms.settings(channel, { time_factor: 1_000 });
   return platforms;
-}
-
-/** A program with an API key: its token outlives every restart. */
-async function programOf({ url }: HubPlace): Promise<Client> {
-  const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
-  return openClient({
-    url,
-    credential: { token: (await admin.apiKeys.create({ name: "program", scopes: ["*"] })).key },
-  });
 }
 
 function openTalks(client: Client, load: Load, platforms: SimulatorClient, count: number): Promise<Talk[]> {

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Client, openClient, type Sent } from "../client/src/client.ts";
+import type { Client, Sent } from "../client/src/client.ts";
 import { patient } from "../server/src/testing/patience.ts";
 import { createTestDatabase } from "../server/src/testing/test-database.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startSimulator } from "../simulator/src/simulator.ts";
-import { adminPassword, openPlatforms, sharedSecrets } from "./src/harness.ts";
-import { type HubPlace, openHubPlace, startHubProcess } from "./src/hub-place.ts";
+import { openPlatforms, sharedSecrets } from "./src/harness.ts";
+import { openHubPlace, programOf, startHubProcess } from "./src/hub-place.ts";
 import { openPerson, type Person } from "./src/people.ts";
 import { withoutProc } from "./src/processes.ts";
 import { openSimulatorClient } from "./src/simulator-client.ts";
@@ -31,7 +31,7 @@ test(
     await using program = await startWebhookProgram();
     await using place = await openHubPlace({ SIMULATOR_URL: simulator.url });
     let hub = await startHubProcess(place);
-    const client = await clientOf(place);
+    const client = await programOf(place);
     await connect(client, program, "ordered", true);
     await connect(client, program, "loose", false);
     const said: Sent[] = [];
@@ -73,7 +73,7 @@ test(
     await using second = await openHubPlace(env);
     const doomed = await startHubProcess(first);
     const survivor = await startHubProcess(second);
-    const client = await clientOf(second);
+    const client = await programOf(second);
     await connect(client, program, "ordered", true);
     await connect(client, program, "loose", false);
     const said: Sent[] = [];
@@ -96,13 +96,6 @@ test(
     assert.deepEqual(await survivor.ended, { code: 0, signal: null });
   },
 );
-
-/** The admin's key, by the hub that listens there. */
-async function clientOf(place: HubPlace): Promise<Client> {
-  const admin = openClient({ url: place.url, credential: { username: "admin", password: adminPassword } });
-  const { key: token } = await admin.apiKeys.create({ name: "program", scopes: ["*"] });
-  return openClient({ url: place.url, credential: { token } });
-}
 
 async function connect(client: Client, program: WebhookProgram, name: string, ordered: boolean): Promise<void> {
   const url = program.urlOf(name);

@@ -1,6 +1,7 @@
 import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Client, openClient } from "../../client/src/client.ts";
 import { freePort } from "../../server/src/testing/free-port.ts";
 import { type HubProcess, spawnHub } from "../../server/src/testing/hub-process.ts";
 import { checkAnswersOf, requireValidAnswers } from "./checked-answers.ts";
@@ -65,4 +66,11 @@ export async function startHubProcess(place: HubPlace, env?: Record<string, stri
   const hub = place.spawn(env);
   await hub.ready;
   return hub;
+}
+
+/** A program with an API key: its token outlives every restart of the hub that listens there. */
+export async function programOf({ url }: HubPlace): Promise<Client> {
+  const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
+  const { key: token } = await admin.apiKeys.create({ name: "program", scopes: ["*"] });
+  return openClient({ url, credential: { token } });
 }
