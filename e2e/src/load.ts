@@ -45,7 +45,7 @@ export function openLoad(client: Client) {
     accepted += 1;
   }
 
-  async function say(talk: Talk, text: string): Promise<void> {
+  async function say(talk: Talk, text: string): Promise<string> {
     const body = {
       message_id: randomUUID(),
       conversation_id: talk.conversationId,
@@ -53,11 +53,14 @@ export function openLoad(client: Client) {
     };
     const sent = await untilAccepted((signal) => client.messages.send(body, { signal }));
     note(talk, body.message_id, text, sent.seq);
+    return body.message_id;
   }
 
   return {
     checker,
     note,
+    /** Says one thing, through any failure; returns its message id. */
+    say,
     /** Messages that got their 202. */
     accepted: () => accepted,
     /** Says one thing after the other in a conversation until `stop`, or `count` things. */
