@@ -200,7 +200,8 @@ async function revive(
          sent_at = NULL, delivered_at = NULL, read_at = NULL
        FROM chosen
        WHERE d.delivery_id = chosen.delivery_id
-       RETURNING d.delivery_id, d.lane_id, d.channel, d.channel_account_id, d.ordinal`,
+       RETURNING d.delivery_id AS "deliveryId", d.lane_id AS "laneId", d.channel,
+         d.channel_account_id AS "channelAccountId", d.ordinal`,
       [workspaceId, deliveryIds],
     );
     await publishOutgoing(bus, tx, rows);
@@ -240,7 +241,7 @@ async function recordReplayed(tx: Db, rows: readonly LanePlace[], now: Date): Pr
      WHERE delivery_id = ANY ($1)
      RETURNING *)
      ${publishStatuses({ from: "replayed d" })}`,
-    [rows.map((row) => row.delivery_id), now],
+    [rows.map((row) => row.deliveryId), now],
   );
 }
 

@@ -11,11 +11,12 @@ export interface OutgoingRecord {
   isChanged?: boolean;
 }
 
+/** A delivery and its place in its lane. */
 export interface LanePlace {
-  delivery_id: string;
-  lane_id: string;
+  deliveryId: string;
+  laneId: string;
   channel: string;
-  channel_account_id: ChannelAccountId;
+  channelAccountId: ChannelAccountId;
   ordinal: number;
 }
 
@@ -27,9 +28,8 @@ export async function publishOutgoing(
   more: Pick<OutgoingRecord, "isChanged"> = {},
 ): Promise<void> {
   for (const [channel, rows] of Map.groupBy(places, (place) => place.channel)) {
-    const records = rows.map(({ delivery_id, lane_id, channel_account_id, ordinal }) => {
-      const value: OutgoingRecord = { deliveryId: delivery_id, accountId: channel_account_id, ordinal, ...more };
-      return { key: lane_id, value };
+    const records = rows.map(({ laneId, deliveryId, channelAccountId: accountId, ordinal }) => {
+      return { key: laneId, value: { deliveryId, accountId, ordinal, ...more } satisfies OutgoingRecord };
     });
     await bus.publish(tx, topics.outgoing(channel), records);
   }

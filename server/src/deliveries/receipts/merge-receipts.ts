@@ -72,10 +72,10 @@ export async function mergeReceipts(db: Db, parts: readonly PartReceipts[], now:
       ...[sent, delivered, read, failed].flatMap((found) => [times(found), webhooks(found)]),
     ],
   });
-  const isOf = (part: PartReceipts, row: { delivery_id: string; unknown: string | null }) =>
-    part[0]!.deliveryId === row.delivery_id && part[0]!.providerMessageId === row.unknown;
+  const isOf = (part: PartReceipts, row: { deliveryId: string; unknown: string | null }) =>
+    part[0]!.deliveryId === row.deliveryId && part[0]!.providerMessageId === row.unknown;
   return {
-    released: rows.filter((row) => row.delivery_id !== null && row.unknown === null),
+    released: rows.filter((row) => row.deliveryId !== null && row.unknown === null),
     unknown: rows.flatMap((row) => parts.filter((part) => isOf(part, row))),
   };
 }
@@ -169,7 +169,9 @@ WITH input AS MATERIALIZED (
   })}
 )
 SELECT r.* FROM published LEFT JOIN (
-  SELECT delivery_id, lane_id, channel, channel_account_id, ordinal, NULL AS unknown FROM maybe_learned
+  SELECT delivery_id AS "deliveryId", lane_id AS "laneId", channel, channel_account_id AS "channelAccountId", ordinal,
+    NULL AS unknown
+  FROM maybe_learned
   UNION ALL
   SELECT delivery_id, NULL, NULL, NULL, NULL, provider_message_id FROM unknown
 ) r ON true`;

@@ -3,16 +3,7 @@ import { type Backoff, doubledMs } from "../../lib/backoff.ts";
 import { TokenBucket } from "../../lib/rate-limits/token-bucket.ts";
 import { openBreaker } from "./breaker.ts";
 
-/** The rate limit, circuit breaker and concurrency of a channel account. `now` is that of `Clock.elapsed`. */
-export interface AccountGate {
-  /** 0 lets one attempt start and counts it; otherwise the milliseconds until the next question. */
-  admit(now: number): number;
-  finished(attempt: EndedAttempt): void;
-  /** The attempt ended without a request to the platform. */
-  abandoned(): void;
-  setRate(perSecond: number, now: number): void;
-  describe(now: number): GateState;
-}
+export type AccountGate = ReturnType<typeof openAccountGate>;
 
 interface EndedAttempt {
   outcome: SendOutcome;
@@ -23,28 +14,23 @@ interface EndedAttempt {
   at: Date;
 }
 
-export interface GateState {
-  breaker: "closed" | "open" | "half_open";
-  inFlight: number;
-  ratePerSecond: number;
-  lastError: { detail: string; at: string } | null;
-}
-
 /** The wait at full concurrency, in milliseconds: the next attempt that ends wakes the others. */
 export const untilOneEnds = 60_000;
 /** The pause of an account that a platform throttles without saying for how long. */
 const throttled: Backoff = { firstMs: 1_000, longestMs: 60_000 };
 
-export function openAccountGate(perSecond: number, concurrency: number, now: number): AccountGate {
+/** The rate limit, circuit breaker and concurrency of a channel account. Moments are those of `Clock.elapsed`. */
+export function openAccountGate(perSecond: number, concurrency: number, now: number) {
   const breaker = openBreaker();
   let tokens = bucketOf(perSecond, now);
   let inFlight = 0;
   let pausedUntil = Number.NEGATIVE_INFINITY;
   /** Pauses without a successful attempt in between. */
   let pauses = 0;
-  let lastError: GateState["lastError"] = null;
+  let lastError: { detail: string; at: string } | null = null;
   return {
-    admit(at) {
+    /** 0 lets one attempt start and counts it; otherwise the milliseconds until the next question. */
+    admit(at: number): number {
       if (inFlight >= concurrency) return untilOneEnds;
       if (at < pausedUntil) return pausedUntil - at;
       const limited = tokens.take(at);
@@ -57,7 +43,7 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
       inFlight += 1;
       return 0;
     },
-    finished({ outcome, requests, startMs, endMs, at }) {
+    finished({ outcome, requests, startMs, endMs, at }: EndedAttempt) {
       inFlight -= 1;
       if (requests > 1) tokens.spend(requests - 1);
       if (outcome.kind !== "sent") lastError = { detail: outcome.detail, at: at.toISOString() };
@@ -72,14 +58,20 @@ export function openAccountGate(perSecond: number, concurrency: number, now: num
         pausedUntil = endMs + doubledMs(throttled, pauses);
       }
     },
+    /** The attempt ended without a request to the platform. */
     abandoned() {
       inFlight -= 1;
       breaker.abandoned();
     },
-    setRate(next, at) {
+    setRate(next: number, at: number) {
       if (next !== tokens.limit.perSecond) tokens = bucketOf(next, at);
     },
-    describe: (at) => ({ breaker: breaker.state(at), inFlight, ratePerSecond: tokens.limit.perSecond, lastError }),
+    describe: (at: number) => ({
+      breaker: breaker.state(at),
+      inFlight,
+      ratePerSecond: tokens.limit.perSecond,
+      lastError,
+    }),
   };
 }
 

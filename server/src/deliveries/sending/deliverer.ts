@@ -1,15 +1,14 @@
 import type { BusRecord, Subscription } from "../../bus/bus.ts";
+import type { Connector } from "../../connectors/connector.ts";
 import { openBatcher } from "../../lib/batcher.ts";
 import { isRecordFault } from "../../lib/faults.ts";
 import type { ChannelAccountId } from "../../lib/ids.ts";
 import type { Place } from "../../lib/progress-watch.ts";
 import { topics } from "../../topics.ts";
 import { type OutgoingRecord, wakeLanes } from "../outgoing.ts";
-import { type AccountGate, type GateState, openAccountGate, untilOneEnds } from "./account-gate.ts";
+import { type AccountGate, openAccountGate, untilOneEnds } from "./account-gate.ts";
 import { type AttemptDeps, type AttemptResult, openAttempts, unbounded } from "./attempts.ts";
-import { type Hold, openHold } from "./hold.ts";
-import { enqueue, forgetQueue, isGone, type Lane, maxQueued, newLane, startLoading, type Waiting } from "./lanes.ts";
-import { openMoves } from "./moves.ts";
+import { enqueue, forgetQueue, isGone, type Lane, maxQueued, newLane, startLoading } from "./lanes.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
@@ -29,33 +28,30 @@ export interface Reservation {
   release(isKnown: boolean): void;
 }
 
-export interface Deliverer {
-  /** Null when something waits before the delivery, or it cannot be sent now: it must be published. */
-  reserve(laneId: string, channelAccountId: ChannelAccountId): Reservation | null;
-  /** Null before this process has used the account. */
-  health(channelAccountId: ChannelAccountId): (GateState & { parkedLanes: number }) | null;
-  places(): Place[];
-  /** Starts no further attempt, waits for those under way, and gives the partitions back. */
-  close(): Promise<void>;
-}
+export type Deliverer = ReturnType<typeof openDeliverer>;
 
 export const consumerGroup = "deliver";
 const loadBatchSize = 256;
 const troubleMs = 1_000;
+/** The time from check to check whether a held account can send again. */
+const holdCheckMs = 500;
 
 interface AccountState {
   gate: AccountGate;
   /** Lanes whose head may be sent, in the order in which they became ready. */
   ready: Lane[];
-  cancelTimer: (() => void) | null;
+  /** For the next look at `ready`. */
+  cancelTimer: () => void;
   /** The gate is shut until then, by `Clock.elapsed`. */
   shutUntil: number;
   /** While the account is not active, its lanes stay `ready` and nothing is sent. */
-  hold: Hold;
+  isHeld: boolean;
+  /** Counts the steps of its attempts, as progress. */
+  moves: number;
 }
 
 /** Sends the deliveries of one channel: in order within a lane, lanes side by side. */
-export function openDeliverer(deps: DelivererDeps): Deliverer {
+export function openDeliverer(deps: DelivererDeps) {
   const { db, bus, log, troubles, connector, io, policy } = deps;
   const { clock } = io;
   const { channel } = connector;
@@ -63,14 +59,22 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   const part = `deliver ${channel}`;
   const lanes = new Map<string, Lane>();
   const accounts = new Map<ChannelAccountId, AccountState>();
-  const moves = openMoves();
   let underWay = 0;
   let isClosing = false;
   let whenQuiet = () => {};
 
   const fence = () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId });
-  const attempts = openAttempts({ ...deps, connector: moves.counting(connector), fence, isClosing: () => isClosing });
-  const loader = openBatcher<Lane, PendingHead[]>({ ...unbounded(clock), maxBatch: loadBatchSize, run: load });
+  const attempts = openAttempts({
+    ...deps,
+    connector: { ...connector, send: sendPart },
+    fence,
+    isClosing: () => isClosing,
+  });
+  const loader = openBatcher<Lane, PendingHead[]>({
+    ...unbounded(clock),
+    maxBatch: loadBatchSize,
+    run: (some) => loadPending(db, channel, some),
+  });
 
   const subscription: Subscription = bus.subscribe<OutgoingRecord>(topic, consumerGroup, {
     maxBatch: 1_000,
@@ -80,17 +84,22 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
   });
 
   function take({ key, partition, value }: BusRecord<OutgoingRecord>): void {
-    let lane = lanes.get(key);
-    if (lane === undefined) {
-      lane = newLane(key, value.accountId, partition);
-      lanes.set(key, lane);
-    }
+    const lane = lanes.get(key) ?? addLane(key, value.accountId, partition);
     if (value.isChanged && lane.queue[0]?.deliveryId === value.deliveryId) {
-      if (lane.state === "parked") recheck(lane);
-      return;
+      if (lane.state !== "parked") return;
+      // Its head may be settled or wait longer: the database knows.
+      forgetQueue(lane, lane.queue[0].ordinal);
+      proceed(lane, 0);
+    } else {
+      enqueue(lane, value);
+      advance(lane);
     }
-    enqueue(lane, value);
-    advance(lane);
+  }
+
+  function addLane(laneId: string, channelAccountId: ChannelAccountId, partition: number): Lane {
+    const lane = newLane(laneId, channelAccountId, partition);
+    lanes.set(laneId, lane);
+    return lane;
   }
 
   async function takeOver(partitions: readonly number[]): Promise<void> {
@@ -100,15 +109,14 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     const areOver = deps.isOnlyProcess && underWay === 0;
     const requestMs = areOver ? 0 : io.timeoutMs + troubleMs;
     const graceMs = connector.capabilities.afterUnknown === "receipt" ? policy.unknownGraceMs : 0;
-    const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), { requestMs, graceMs });
+    const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), requestMs + graceMs);
     if (lost > 0) log.warn({ channel, attempts: lost }, "attempts of a process that ended were recorded as unknown");
     const pending = await pendingLanes(db, channel, partitions);
     const owned = new Set(subscription.owned());
-    for (const row of pending) {
-      if (lanes.has(row.lane_id) || !owned.has(row.partition)) continue;
-      const lane = newLane(row.lane_id, row.channel_account_id, row.partition);
+    for (const { laneId, channelAccountId, partition } of pending) {
+      if (lanes.has(laneId) || !owned.has(partition)) continue;
+      const lane = addLane(laneId, channelAccountId, partition);
       lane.isComplete = false;
-      lanes.set(lane.laneId, lane);
       advance(lane);
     }
   }
@@ -141,135 +149,112 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
 
   async function refill(lane: Lane): Promise<void> {
     startLoading(lane);
-    const heads = await loader.submit([lane]).then(
-      ([first]) => first!,
-      (error) => {
-        troubles.failed(part, error);
-        return null;
-      },
-    );
+    const heads = await loader.submitOne(lane).catch((error) => troubles.failed(part, error));
     if (isGone(lane)) return;
-    lane.isComplete = heads !== null && heads.length < maxQueued && lane.isComplete;
-    if (heads === null) return park(lane, troubleMs);
+    if (!heads) {
+      lane.isComplete = false;
+      return proceed(lane, troubleMs);
+    }
     troubles.worked(part);
+    lane.isComplete &&= heads.length < maxQueued;
     for (const head of heads) {
       lane.queue.push(head);
       lane.lastOrdinal = head.ordinal;
     }
-    const waitMs = heads[0]?.waitMs ?? 0;
-    if (waitMs > 0) return park(lane, waitMs);
-    lane.state = "idle";
-    advance(lane);
+    proceed(lane, heads[0]?.waitMs ?? 0);
   }
 
-  async function load(wanted: Lane[]): Promise<PendingHead[][]> {
-    const heads = Map.groupBy(await loadPending(db, channel, wanted), (head) => head.laneId);
-    return wanted.map((lane) => heads.get(lane.laneId) ?? []);
-  }
-
-  function park(lane: Lane, waitMs: number): void {
-    lane.state = "parked";
-    lane.cancelTimer = clock.after(waitMs, () => unpark(lane));
-  }
-
-  function unpark(lane: Lane): void {
-    if (lane.state !== "parked") return;
+  /** The lane continues after the pause. */
+  function proceed(lane: Lane, pauseMs: number): void {
     lane.cancelTimer();
-    lane.state = "idle";
-    advance(lane);
-  }
-
-  /** Its head may be settled or wait longer: the database knows. */
-  function recheck(lane: Lane): void {
-    forgetQueue(lane, lane.queue[0]!.ordinal);
-    unpark(lane);
+    if (pauseMs > 0) {
+      lane.state = "parked";
+      lane.cancelTimer = clock.after(pauseMs, () => proceed(lane, 0));
+    } else {
+      lane.state = "idle";
+      advance(lane);
+    }
   }
 
   function accountOf(channelAccountId: ChannelAccountId): AccountState {
     let account = accounts.get(channelAccountId);
     if (account === undefined) {
       const gate = openAccountGate(connector.capabilities.ratePerSecond, deps.concurrency, clock.elapsed());
-      const made: AccountState = {
-        gate,
-        ready: [],
-        cancelTimer: null,
-        shutUntil: 0,
-        hold: openHold({
-          clock,
-          isOver: async () => {
-            made.ready = made.ready.filter((lane) => !isGone(lane));
-            const found = made.ready.length === 0 ? null : await deps.accounts.get(channelAccountId);
-            return found === null || found.status === "active";
-          },
-          release: () => pump(made),
-        }),
-      };
-      account = made;
+      account = { gate, ready: [], cancelTimer: () => {}, shutUntil: 0, isHeld: false, moves: 0 };
       accounts.set(channelAccountId, account);
     }
     return account;
   }
 
   function pump(account: AccountState): void {
-    while (account.ready.length > 0 && !isClosing && !account.hold.isHeld()) {
+    while (account.ready.length > 0 && !isClosing && !account.isHeld) {
       if (isGone(account.ready[0]!)) {
         account.ready.shift();
         continue;
       }
       const waitMs = account.gate.admit(clock.elapsed());
       if (waitMs > 0) {
-        account.cancelTimer?.();
+        account.cancelTimer();
         account.cancelTimer = clock.after(waitMs, () => pump(account));
         if (waitMs !== untilOneEnds) account.shutUntil = clock.elapsed() + waitMs;
         return;
       }
       const lane = account.ready.shift()!;
-      begin(lane);
-      void finish(
-        lane,
-        account,
-        attempt(lane, account, (id) => attempts.make(id, lane.channelAccountId, account.gate)),
-      );
+      begin(lane, account);
+      void finish(lane, account, attempts.make(lane.queue[0]!.deliveryId, lane.channelAccountId, account.gate));
     }
   }
 
-  function begin(lane: Lane): void {
+  /** Until the account is active, deleted, or no lane waits for it. While that cannot be read, it stays held. */
+  function hold(account: AccountState, channelAccountId: ChannelAccountId): void {
+    account.isHeld = true;
+    account.cancelTimer();
+    account.cancelTimer = clock.after(holdCheckMs, async () => {
+      account.ready = account.ready.filter((lane) => !isGone(lane));
+      const isNeeded = account.ready.length > 0;
+      const found = isNeeded ? await deps.accounts.get(channelAccountId).catch(() => undefined) : null;
+      if (isClosing) return;
+      if (found !== null && found?.status !== "active") return hold(account, channelAccountId);
+      account.isHeld = false;
+      pump(account);
+    });
+  }
+
+  /** A part of a text that starts and ends is progress, too. */
+  async function sendPart(...call: Parameters<Connector["send"]>): ReturnType<Connector["send"]> {
+    const account = accountOf(call[1].channelAccountId);
+    account.moves += 1;
+    try {
+      return await connector.send(...call);
+    } finally {
+      account.moves += 1;
+    }
+  }
+
+  function begin(lane: Lane, account: AccountState): void {
     lane.state = "busy";
-    moves.moved(lane.channelAccountId);
+    account.moves += 1;
     underWay += 1;
   }
 
-  /** `rest` is the pause of the lane, in milliseconds. */
-  async function finish(lane: Lane, account: AccountState, rest: Promise<number>): Promise<void> {
-    const restMs = await rest.catch((error) => {
+  async function finish(lane: Lane, account: AccountState, attempt: Promise<AttemptResult>): Promise<void> {
+    const restMs = await conclude(lane, account, attempt).catch((error) => {
       if (isRecordFault(error))
         log.error({ err: error, channel }, "an attempt failed in the hub; its lane pauses and continues");
       troubles.failed(part, error);
       return troubleMs;
     });
-    underWay -= 1;
-    moves.moved(lane.channelAccountId);
-    if (underWay === 0) whenQuiet();
-    if (!isGone(lane)) {
-      if (restMs > 0) park(lane, restMs);
-      else {
-        lane.state = "idle";
-        advance(lane);
-      }
-    }
-    pump(account);
+    end(lane, account, restMs);
   }
 
-  /** Of the head of its queue. Returns the pause of the lane, in milliseconds. */
-  async function attempt(
-    lane: Lane,
-    account: AccountState,
-    make: (deliveryId: string) => Promise<AttemptResult>,
-  ): Promise<number> {
-    const head = lane.queue[0]!;
-    const result = await make(head.deliveryId);
+  /** Of the head of the lane's queue. Returns the pause of the lane, in milliseconds. */
+  async function conclude(lane: Lane, account: AccountState, attempt: Promise<AttemptResult>): Promise<number> {
+    const { laneId, channelAccountId, queue } = lane;
+    const { deliveryId, ordinal } = queue[0]!;
+    const result = await attempt;
     troubles.worked(part);
-    if (isGone(lane)) await notifyNewOwner(lane, head);
+    // Another process took the lane during the attempt: it need not wait for an outcome that is known.
+    if (isGone(lane)) await wakeLanes(bus, db, [{ deliveryId, laneId, channel, channelAccountId, ordinal }]);
     switch (result.kind) {
       case "over":
         lane.queue.shift();
@@ -277,7 +262,7 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
       case "fenced":
         return troubleMs;
       case "held":
-        account.hold.begin();
+        if (!account.isHeld && !isClosing) hold(account, channelAccountId);
         return 0;
       case "again":
         return Math.max(1, result.waitMs);
@@ -286,59 +271,64 @@ export function openDeliverer(deps: DelivererDeps): Deliverer {
     }
   }
 
+  function end(lane: Lane, account: AccountState, restMs: number): void {
+    underWay -= 1;
+    account.moves += 1;
+    if (underWay === 0) whenQuiet();
+    if (!isGone(lane)) proceed(lane, restMs);
+    pump(account);
+  }
+
+  /** Null when something waits before the delivery, or it cannot be sent now: it must be published. */
   function reserve(laneId: string, channelAccountId: ChannelAccountId): Reservation | null {
     const partition = bus.partitionOf(laneId);
     if (isClosing || lanes.has(laneId) || !subscription.isReady(partition)) return null;
     const known = deps.accounts.peek(channelAccountId);
     if (known?.status !== "active") return null;
     const account = accountOf(channelAccountId);
-    if (account.hold.isHeld() || account.ready.length > 0 || account.gate.admit(clock.elapsed()) > 0) return null;
-    const lane = newLane(laneId, channelAccountId, partition);
-    lanes.set(laneId, lane);
-    begin(lane);
+    if (account.isHeld || account.ready.length > 0 || account.gate.admit(clock.elapsed()) > 0) return null;
+    const lane = addLane(laneId, channelAccountId, partition);
+    begin(lane, account);
     return {
       starter: subscription.ownerId,
       start(started) {
         // Nothing waits before it.
         lane.queue.unshift({ deliveryId: started.deliveryId, ordinal: 0 });
-        void finish(
-          lane,
-          account,
-          attempt(lane, account, () => attempts.finishStarted(started, known, account.gate)),
-        );
+        void finish(lane, account, attempts.finishStarted(started, known, account.gate));
       },
       release(isKnown) {
         account.gate.abandoned();
         if (!isKnown) forgetQueue(lane, 0);
-        void finish(lane, account, Promise.resolve(isKnown ? 0 : troubleMs));
+        end(lane, account, isKnown ? 0 : troubleMs);
       },
     };
   }
 
-  /** Another process took the lane during the attempt: it need not wait for an outcome that is known. */
-  async function notifyNewOwner(lane: Lane, { deliveryId, ordinal }: Waiting): Promise<void> {
-    const place = { delivery_id: deliveryId, lane_id: lane.laneId, channel_account_id: lane.channelAccountId };
-    await wakeLanes(bus, db, [{ ...place, channel, ordinal }]);
-  }
-
   return {
     reserve,
-    health(channelAccountId) {
+    /** Null before this process has used the account. */
+    health(channelAccountId: ChannelAccountId) {
       const account = accounts.get(channelAccountId);
       if (account === undefined) return null;
       const own = [...lanes.values()].filter((lane) => lane.channelAccountId === channelAccountId);
-      const waits = (lane: Lane) => lane.state === "parked" || (account.hold.isHeld() && lane.state === "ready");
+      const waits = (lane: Lane) => lane.state === "parked" || (account.isHeld && lane.state === "ready");
       const parkedLanes = own.filter(waits).length;
       return { ...account.gate.describe(clock.elapsed()), parkedLanes };
     },
-    places: () =>
-      moves.places(lanes.values(), (id) => accountOf(id).hold.isHeld() || accountOf(id).shutUntil > clock.elapsed()),
-    async close() {
+    /** Accounts with lanes that can send now: not those that wait for a time or a receipt, nor behind a shut gate. */
+    places(): Place[] {
+      const now = clock.elapsed();
+      const canSend = ({ state, channelAccountId }: Lane) => {
+        const { isHeld, shutUntil } = accountOf(channelAccountId);
+        return state === "ready" ? !isHeld && shutUntil <= now : state !== "parked";
+      };
+      const sending = Map.groupBy([...lanes.values()].filter(canSend), (lane) => lane.channelAccountId);
+      return [...sending].map(([key, { length }]) => ({ key, mark: accountOf(key).moves, waiting: length }));
+    },
+    /** Starts no further attempt, waits for those under way, and gives the partitions back. */
+    async close(): Promise<void> {
       isClosing = true;
-      for (const { cancelTimer, hold } of accounts.values()) {
-        cancelTimer?.();
-        hold.close();
-      }
+      for (const account of accounts.values()) account.cancelTimer();
       for (const lane of lanes.values()) lane.cancelTimer();
       if (underWay > 0) await new Promise<void>((resolve) => (whenQuiet = resolve));
       await subscription.close();

@@ -1,39 +1,37 @@
 import type { ChannelAccountId } from "../../lib/ids.ts";
 import { all, type Db, run } from "../../lib/query.ts";
-import type { Waiting } from "./lanes.ts";
-import { maxQueued } from "./lanes.ts";
+import { maxQueued, type Waiting } from "./lanes.ts";
 
 interface PendingLane {
-  lane_id: string;
-  channel_account_id: ChannelAccountId;
+  laneId: string;
+  channelAccountId: ChannelAccountId;
   partition: number;
 }
 
 export function pendingLanes(db: Db, channel: string, partitions: readonly number[]): Promise<PendingLane[]> {
   return all(
     db,
-    `SELECT DISTINCT lane_id, channel_account_id, partition FROM deliveries
+    `SELECT DISTINCT lane_id AS "laneId", channel_account_id AS "channelAccountId", partition FROM deliveries
      WHERE channel = $1 AND partition = ANY ($2) AND is_pending`,
     [channel, partitions],
   );
 }
 
 export interface PendingHead extends Waiting {
-  laneId: string;
   /** Time until it is due by the database's clock; 0 or less when due. */
   waitMs: number;
 }
 
-/** The deliveries after the given places, oldest first, at most `maxQueued` of each lane. */
+/** The deliveries of each lane after its `lastOrdinal`, oldest first, at most `maxQueued`. */
 export async function loadPending(
   db: Db,
   channel: string,
   lanes: readonly { laneId: string; partition: number; lastOrdinal: number }[],
-): Promise<PendingHead[]> {
-  const rows = await all<{ lane_id: string; delivery_id: string; ordinal: number; wait_ms: number }>(
+): Promise<PendingHead[][]> {
+  const rows = await all<PendingHead & { laneId: string }>(
     db,
-    `SELECT l.lane_id, d.delivery_id, d.ordinal,
-       coalesce(extract(epoch FROM d.next_attempt_at - now())::float8 * 1000, 0) AS wait_ms
+    `SELECT l.lane_id AS "laneId", d.delivery_id AS "deliveryId", d.ordinal,
+       coalesce(extract(epoch FROM d.next_attempt_at - now())::float8 * 1000, 0) AS "waitMs"
      FROM unnest($2::uuid[], $3::int[], $4::bigint[]) AS l (lane_id, partition, after)
      CROSS JOIN LATERAL (
        SELECT delivery_id, ordinal, next_attempt_at FROM deliveries
@@ -49,24 +47,20 @@ export async function loadPending(
       maxQueued,
     ],
   );
-  return rows.map((row) => ({
-    laneId: row.lane_id,
-    deliveryId: row.delivery_id,
-    ordinal: row.ordinal,
-    waitMs: row.wait_ms,
-  }));
+  const heads = Map.groupBy(rows, (row) => row.laneId);
+  return lanes.map((lane) => heads.get(lane.laneId) ?? []);
 }
 
 /**
- * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried after
- * `requestMs`, in which the request of a slow owner ends, and `graceMs`, for a receipt.
+ * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried `waitMs`
+ * after their start: the request of a slow owner ends in this time, or a receipt arrives.
  */
 export async function recoverAttempts(
   db: Db,
   channel: string,
   partitions: readonly number[],
   now: Date,
-  times: { requestMs: number; graceMs: number },
+  waitMs: number,
 ): Promise<number> {
   return run(
     db,
@@ -83,7 +77,7 @@ export async function recoverAttempts(
      )
      INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, error)
      SELECT delivery_id, attempts, started_at, $3, 'unknown', $5::jsonb FROM lost ON CONFLICT DO NOTHING`,
-    [channel, partitions, now, (times.requestMs + times.graceMs) / 1000, JSON.stringify(processEnded)],
+    [channel, partitions, now, waitMs / 1000, JSON.stringify(processEnded)],
   );
 }
 

@@ -51,57 +51,24 @@ export async function startAttempts(
   now: Date,
   partBytes: number,
 ): Promise<Start[]> {
-  const { rows } = await db.query<StartRow>({
+  const { rows } = await db.query<Omit<StartedDelivery, "kind" | "startedAt">>({
     name: "start_attempts",
     text: statement,
     values: [plainArray(deliveryIds.toSorted()), now, fence.topic, fence.group, fence.ownerId, partBytes],
   });
-  const started = new Map(rows.map((row) => [row.delivery_id, row]));
+  const started = new Map(rows.map((row) => [row.deliveryId, row]));
   const others = deliveryIds.filter((deliveryId) => !started.has(deliveryId));
   const pending = others.length === 0 ? new Set() : await findPending(db, others);
   return deliveryIds.map((deliveryId) => {
     const row = started.get(deliveryId);
-    return row !== undefined ? toStart(row, now) : { kind: pending.has(deliveryId) ? "fenced" : "settled" };
+    if (row !== undefined) return { ...row, kind: "started", startedAt: now };
+    return { kind: pending.has(deliveryId) ? "fenced" : "settled" };
   });
 }
 
 async function findPending(db: Db, deliveryIds: readonly string[]): Promise<Set<string>> {
   const text = "SELECT delivery_id FROM deliveries WHERE delivery_id = ANY ($1) AND is_pending";
   return new Set((await all<{ delivery_id: string }>(db, text, [deliveryIds])).map((row) => row.delivery_id));
-}
-
-interface StartRow {
-  delivery_id: string;
-  workspace_id: string;
-  message_id: string;
-  identifier: string;
-  channel_account_id: string;
-  attempts: number;
-  retried_for_ms: number;
-  provider_message_ids: string[] | null;
-  payload: MessagePayload;
-  author: string | null;
-  quoted: string | null;
-  target: string | null;
-}
-
-function toStart(row: StartRow, now: Date): StartedDelivery {
-  return {
-    kind: "started",
-    deliveryId: row.delivery_id,
-    workspaceId: row.workspace_id,
-    messageId: row.message_id,
-    identifier: row.identifier,
-    channelAccountId: row.channel_account_id,
-    attempt: row.attempts,
-    startedAt: now,
-    retriedForMs: row.retried_for_ms,
-    sentParts: row.provider_message_ids ?? [],
-    payload: row.payload,
-    author: row.author,
-    quotedProviderMessageId: row.quoted,
-    targetProviderMessageId: row.target,
-  };
 }
 
 // The platform's id of another message in this lane: of our delivery, or of a message of the person.
@@ -131,15 +98,17 @@ WITH started AS (
     AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
   RETURNING d.*, m.payload, m.direction, m.reply_to, m.sender_id
 ), result AS MATERIALIZED (
-  SELECT s.delivery_id, s.workspace_id, s.message_id, s.identifier, s.channel_account_id, s.attempts,
-    extract(epoch FROM now() - s.retry_from)::float8 * 1000 AS retried_for_ms,
-    s.provider_message_ids, s.payload,
+  SELECT s.delivery_id AS "deliveryId", s.workspace_id AS "workspaceId", s.message_id AS "messageId", s.identifier,
+    s.channel_account_id AS "channelAccountId", s.attempts AS attempt,
+    extract(epoch FROM now() - s.retry_from)::float8 * 1000 AS "retriedForMs",
+    coalesce(s.provider_message_ids, '{}') AS "sentParts", s.payload,
     CASE WHEN s.direction = 'inbound' THEN (
       SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = s.sender_id
       WHERE c.conversation_id = s.conversation_id AND c.type = 'group'
         AND (c.settings ->> 'author_prefix') IS DISTINCT FROM 'false') END AS author,
-    CASE WHEN s.reply_to IS NOT NULL THEN ${idInLane("s.reply_to")} END AS quoted,
-    CASE WHEN s.payload ->> 'type' = 'reaction' THEN ${idInLane("(s.payload ->> 'message_id')::uuid")} END AS target
+    CASE WHEN s.reply_to IS NOT NULL THEN ${idInLane("s.reply_to")} END AS "quotedProviderMessageId",
+    CASE WHEN s.payload ->> 'type' = 'reaction' THEN ${idInLane("(s.payload ->> 'message_id')::uuid")} END
+      AS "targetProviderMessageId"
   FROM started s
 ), published AS MATERIALIZED (
   ${publishStatuses({ from: "started d", where: "d.status_before < 'in_transit'", after: ["result"] })}
