@@ -6,12 +6,13 @@ import type { Clock } from "../lib/clock.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { Acceptor } from "../messages/messages.ts";
-import type { KeptWebhook } from "./webhooks.ts";
+
+export type ReceivingAccount = ChannelAccount & { workspaceId: string };
 
 export interface ReadDeps {
   log: Log;
   connectorFor: (channel: string) => Connector | undefined;
-  findAccount: (channelAccountId: ChannelAccountId) => Promise<(ChannelAccount & { workspaceId: string }) | null>;
+  findAccount: (channelAccountId: ChannelAccountId) => Promise<ReceivingAccount | null>;
 }
 
 export interface ReceiveDeps extends ReadDeps {
@@ -23,7 +24,7 @@ export interface ReceiveDeps extends ReadDeps {
 }
 
 export interface InboundMessage {
-  webhook: KeptWebhook;
-  channel: string;
+  account: ReceivingAccount;
+  webhookId: string;
   event: InboundEvent & { kind: "message" };
 }

@@ -23,12 +23,13 @@ export interface InboundPlace {
   knowsAliases: boolean;
 }
 
-/** One statement; one place for each message, in order. */
+/** One statement; one place for each message, in order. All are on one channel account. */
 export async function findPlaces(
   { db, bus }: { db: Db; bus: Bus },
   inbound: readonly InboundMessage[],
 ): Promise<InboundPlace[]> {
-  const lanes = inbound.map(({ webhook, event }) => laneOf(webhook.channelAccountId, event.identifier));
+  const { workspaceId, channelAccountId, channel } = inbound[0]!.account;
+  const lanes = inbound.map(({ event }) => laneOf(channelAccountId, event.identifier));
   const rows = await allPrepared<{
     sender_id: string | null;
     quoted_id: MessageId | null;
@@ -43,36 +44,33 @@ export async function findPlaces(
     "find_places",
     `SELECT a.participant_id AS sender_id, q.message_id AS quoted_id, q.conversation_id AS quoted_conversation_id,
        CASE WHEN i.quoted IS NOT NULL AND p.message_id IS NULL THEN (
-         SELECT d.delivery_id FROM deliveries d WHERE d.channel = i.channel AND d.partition = i.partition
+         SELECT d.delivery_id FROM deliveries d WHERE d.channel = $3 AND d.partition = i.partition
            AND d.lane_id = i.lane_id AND d.is_pending AND d.attempt_started_at IS NOT NULL LIMIT 1) END AS sending_id,
        EXISTS (SELECT FROM members m WHERE m.conversation_id = q.conversation_id
          AND m.participant_id = a.participant_id) AS is_quoted_member,
        last.conversation_id AS last_conversation_id,
        EXISTS (SELECT FROM members m WHERE m.conversation_id = last.conversation_id
          AND m.participant_id = a.participant_id) AND ${takesUnquoted("last.conversation_id")} AS is_last_open,
-       (SELECT count(*) FROM addresses o WHERE o.workspace_id = i.workspace_id AND o.channel = i.channel
+       (SELECT count(*) FROM addresses o WHERE o.workspace_id = $1 AND o.channel = $3
          AND o.identifier IN (SELECT json_array_elements_text(i.aliases::json))
          AND o.participant_id = a.participant_id) AS known_aliases
-     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::int[])
-       WITH ORDINALITY AS i (workspace_id, channel_account_id, channel, identifier, lane_id, quoted, aliases, partition,
-         place)
-     LEFT JOIN addresses a
-       ON a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier
+     FROM unnest($4::text[], $5::uuid[], $6::int[], $7::text[], $8::text[])
+       WITH ORDINALITY AS i (identifier, lane_id, partition, quoted, aliases, place)
+     LEFT JOIN addresses a ON a.workspace_id = $1 AND a.channel = $3 AND a.identifier = i.identifier
      LEFT JOIN lanes l ON l.lane_id = i.lane_id
      CROSS JOIN LATERAL (SELECT ${continuationOf("l.last_conversation_id")} AS conversation_id) last
-     LEFT JOIN provider_messages p
-       ON p.channel_account_id = i.channel_account_id AND p.provider_message_id = i.quoted
-     LEFT JOIN messages q ON q.workspace_id = i.workspace_id AND q.message_id = p.message_id
+     LEFT JOIN provider_messages p ON p.channel_account_id = $2 AND p.provider_message_id = i.quoted
+     LEFT JOIN messages q ON q.workspace_id = $1 AND q.message_id = p.message_id
      ORDER BY i.place`,
     [
-      inbound.map(({ webhook }) => webhook.workspaceId),
-      inbound.map(({ webhook }) => webhook.channelAccountId),
-      inbound.map(({ channel }) => channel),
+      workspaceId,
+      channelAccountId,
+      channel,
       inbound.map(({ event }) => event.identifier),
       lanes,
+      lanes.map((lane) => bus.partitionOf(lane)),
       inbound.map(({ event }) => event.quotedProviderMessageId),
       inbound.map(({ event }) => JSON.stringify(event.aliases)),
-      lanes.map((lane) => bus.partitionOf(lane)),
     ],
   );
   return rows.map((row, index) => ({
@@ -90,41 +88,40 @@ export async function findPlaces(
 
 /**
  * Stores for each address when it last sent and on which account, its conversation there, and the platform's id by
- * which others may quote the message. Safe to call twice.
+ * which others may quote the message. All are on one channel account. Safe to call twice.
  */
 export async function noteReceived(
   { db, bus, clock }: { db: Db; bus: Bus; clock: Clock },
   received: readonly { one: InboundMessage; conversationId: string; messageId: string }[],
 ): Promise<void> {
   if (received.length === 0) return;
-  const lanes = received.map(({ one }) => laneOf(one.webhook.channelAccountId, one.event.identifier));
+  const { workspaceId, channelAccountId, channel } = received[0]!.one.account;
+  const lanes = received.map(({ one }) => laneOf(channelAccountId, one.event.identifier));
   await run(
     db,
     `WITH input AS MATERIALIZED (
-       SELECT * FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::uuid[], $7::int[], $8::uuid[], $9::text[], $10::uuid[])
-         WITH ORDINALITY AS i (workspace_id, channel_account_id, channel, identifier, lane_id, partition,
-           conversation_id, provider_message_id, message_id, place)
+       SELECT * FROM unnest($5::text[], $6::uuid[], $7::int[], $8::uuid[], $9::text[], $10::uuid[])
+         WITH ORDINALITY AS i (identifier, lane_id, partition, conversation_id, provider_message_id, message_id, place)
      ), quotable AS (
        INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
-       SELECT channel_account_id, provider_message_id, NULL, message_id FROM input ORDER BY place
+       SELECT $3::uuid, provider_message_id, NULL, message_id FROM input ORDER BY place
        ON CONFLICT DO NOTHING
      ), served AS (
        INSERT INTO lanes AS l (lane_id, workspace_id, channel_account_id, channel, identifier, partition, last_conversation_id)
-       SELECT DISTINCT ON (lane_id) lane_id, workspace_id, channel_account_id, channel, identifier, partition, conversation_id
+       SELECT DISTINCT ON (lane_id) lane_id, $2::uuid, $3::uuid, $4::text, identifier, partition, conversation_id
        FROM input WHERE ${takesUnquoted("input.conversation_id")} ORDER BY lane_id, place DESC
        ON CONFLICT (lane_id) DO UPDATE SET last_conversation_id = excluded.last_conversation_id
        WHERE l.last_conversation_id IS DISTINCT FROM excluded.last_conversation_id
      )
-     UPDATE addresses a SET last_heard_at = $1, last_channel_account_id = i.channel_account_id,
+     UPDATE addresses a SET last_heard_at = $1, last_channel_account_id = $3,
        last_provider_message_id = i.provider_message_id
-     FROM (SELECT DISTINCT ON (workspace_id, channel, identifier) * FROM input
-       ORDER BY workspace_id, channel, identifier, place DESC) i
-     WHERE a.workspace_id = i.workspace_id AND a.channel = i.channel AND a.identifier = i.identifier`,
+     FROM (SELECT DISTINCT ON (identifier) * FROM input ORDER BY identifier, place DESC) i
+     WHERE a.workspace_id = $2 AND a.channel = $4 AND a.identifier = i.identifier`,
     [
       new Date(clock.now()),
-      received.map(({ one }) => one.webhook.workspaceId),
-      received.map(({ one }) => one.webhook.channelAccountId),
-      received.map(({ one }) => one.channel),
+      workspaceId,
+      channelAccountId,
+      channel,
       received.map(({ one }) => one.event.identifier),
       lanes,
       lanes.map((lane) => bus.partitionOf(lane)),

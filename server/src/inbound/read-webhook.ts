@@ -25,7 +25,7 @@ export async function readWebhook(deps: ReadDeps, webhook: KeptWebhook): Promise
   const request = { headers: webhook.headers, rawBody: webhook.rawBody };
   for (const event of connector.parse(request, account.credentials)) {
     if (event.kind === "receipt") receipts.push(toReceipt(webhook, event));
-    else if (event.kind === "message") messages.push({ webhook, channel: account.channel, event });
+    else if (event.kind === "message") messages.push({ account, webhookId: webhook.webhookId, event });
     else ignored.push(event.what);
     read += 1;
     if (read % readAtATime === 0) await othersTurn();

@@ -6,9 +6,10 @@ import { type ConversationId, derivedId } from "../lib/ids.ts";
 import { type AcceptResult, type NewMessage, storable } from "../messages/messages.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import { findPlaces, type InboundPlace, noteReceived } from "./places.ts";
-import { settlePlaces } from "./settle-places.ts";
-import { type KeptWebhook, noteWebhookError } from "./webhooks.ts";
+import { type SettledPlace, settlePlaces } from "./settle-places.ts";
+import { noteWebhookError } from "./webhooks.ts";
 
+/** All on one channel account. */
 export async function receiveMessages(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
   for (const those of cutAtQuotes(inbound)) await receiveSome(deps, those);
 }
@@ -43,29 +44,32 @@ function cutAtQuotes(inbound: readonly InboundMessage[]): InboundMessage[][] {
  * webhook is the same message. The reason of a refused message is stored with its webhook; the others are accepted.
  */
 async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
-  const places = await findPlacesPatiently(deps, inbound);
-  const settled = await settlePlaces(deps, inbound, places);
-  const ready: { message: NewMessage; inbound: InboundMessage }[] = [];
+  const places = await settlePlaces(deps, inbound, await findPlacesPatiently(deps, inbound));
+  const ready: { one: InboundMessage; message: NewMessage }[] = [];
   const refused: Refused[] = [];
   for (const [index, one] of inbound.entries()) {
-    const { senderId, conversationId, route } = settled[index]!;
-    const message = compose(one, senderId, conversationId, { quoted: places[index]!.quoted, route });
-    if (message instanceof RequestError) refused.push({ webhook: one.webhook, error: message });
-    else ready.push({ message, inbound: one });
+    const message = compose(one, places[index]!);
+    if (message instanceof RequestError) refused.push({ one, error: message });
+    else ready.push({ one, message });
   }
-  const received: { one: InboundMessage; conversationId: ConversationId; messageId: string }[] = [];
   const results = await acceptPatiently(
     deps,
     ready.map(({ message }) => message),
   );
+  const received: { one: InboundMessage; conversationId: ConversationId; messageId: string }[] = [];
   for (const [index, result] of results.entries()) {
-    const one = ready[index]!.inbound;
+    const { one } = ready[index]!;
     if (result.kind === "accepted") received.push({ one, ...result });
     else if (mayPass(result.error)) throw result.error;
-    else refused.push({ webhook: one.webhook, error: result.error });
+    else refused.push({ one, error: result.error });
   }
   await noteRefused(deps, refused);
   await noteReceived(deps, received);
+}
+
+interface Refused {
+  one: InboundMessage;
+  error: RequestError;
 }
 
 /**
@@ -85,11 +89,6 @@ async function findPlacesPatiently(deps: ReceiveDeps, inbound: readonly InboundM
 }
 
 const quotePausesMs = [20, 50, 100, 200, 400, 800, 1_400];
-
-interface Refused {
-  webhook: KeptWebhook;
-  error: RequestError;
-}
 
 /** Waits while the hub is overloaded: a webhook that got 200 is not given up. */
 async function acceptPatiently(deps: ReceiveDeps, messages: readonly NewMessage[]): Promise<AcceptResult[]> {
@@ -113,7 +112,7 @@ function mayPass({ code }: RequestError): boolean {
 }
 
 async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]): Promise<void> {
-  for (const [webhookId, those] of Map.groupBy(refused, ({ webhook }) => webhook.webhookId)) {
+  for (const [webhookId, those] of Map.groupBy(refused, ({ one }) => one.webhookId)) {
     const { error } = those[0]!;
     const why = { code: error.code, reason: error.message };
     log.warn({ webhook_id: webhookId, ...why, count: those.length }, "inbound messages were not accepted");
@@ -123,12 +122,10 @@ async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]
 }
 
 function compose(
-  { webhook, channel, event }: InboundMessage,
-  senderId: string,
-  conversationId: ConversationId,
-  { quoted, route }: Pick<InboundPlace, "quoted" | "route">,
+  { account, webhookId, event }: InboundMessage,
+  { senderId, conversationId, quoted, route }: SettledPlace,
 ): NewMessage | RequestError {
-  const { channelAccountId, workspaceId, webhookId } = webhook;
+  const { channel, channelAccountId, workspaceId } = account;
   const { providerMessageId, identifier, at } = event;
   const quotedHere = quoted?.conversationId === conversationId ? quoted.messageId : null;
   const isReaction = event.payload.type === "reaction";

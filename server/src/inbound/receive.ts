@@ -1,6 +1,7 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
 import type { BusRecord } from "../bus/bus.ts";
 import { applyReceipts, type Receipt } from "../deliveries/deliveries.ts";
+import { inParts } from "../lib/in-parts.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import { longBytes, readWebhook } from "./read-webhook.ts";
 import { receiveMessages } from "./receive-messages.ts";
@@ -29,9 +30,7 @@ async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]
     for (const message of events?.messages ?? []) messages.push(message);
     if (webhook.rawBody.length > longBytes) await othersTurn();
   }
-  for (let from = 0; from < receipts.length; from += receiptsAtATime) {
-    await applyReceipts(deps, receipts.slice(from, from + receiptsAtATime));
-  }
+  for (const some of inParts(receipts, () => 1, receiptsAtATime)) await applyReceipts(deps, some);
   const workspaces = new Set(receipts.length === 0 ? [] : webhooks.map(({ workspaceId }) => workspaceId));
   for (const workspaceId of workspaces) deps.eventNotifier.notify(workspaceId);
   await receiveByAccount(deps, messages);
@@ -43,7 +42,7 @@ const receiptsAtATime = 500;
 const accountsAtOnce = 2;
 
 async function receiveByAccount(deps: ReceiveDeps, messages: readonly InboundMessage[]): Promise<void> {
-  const waiting = [...Map.groupBy(messages, ({ webhook }) => webhook.channelAccountId).values()];
+  const waiting = [...Map.groupBy(messages, ({ account }) => account.channelAccountId).values()];
   // The account with the fewest messages first, so that a busy one does not delay the others.
   waiting.sort((one, other) => one.length - other.length);
   async function work(): Promise<void> {
