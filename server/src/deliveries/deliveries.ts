@@ -13,10 +13,10 @@ export {
 } from "./receipts/receipts.ts";
 export { openRouter } from "./route-at-once.ts";
 export { giveUpRouting } from "./routing/give-up-routing.ts";
-export { loadAccounts, loadRecipients } from "./routing/load-routing.ts";
+export { type AcceptedRecord, loadAccounts, loadRecipients } from "./routing/load-routing.ts";
 export { type CapabilitiesOf, planDeliveries } from "./routing/plan.ts";
 export { preflight } from "./routing/preflight.ts";
-export { type AcceptedRecord, laneOf, routeMessages } from "./routing/route-messages.ts";
+export { laneOf, routeMessages } from "./routing/route-messages.ts";
 export { consumerGroup, type Deliverer, openDeliverer, type Reservation } from "./sending/deliverer.ts";
 export { readHealth } from "./sending/health.ts";
 export { codeOf, type JudgePolicy } from "./sending/judge.ts";

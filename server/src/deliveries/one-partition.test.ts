@@ -8,7 +8,7 @@ import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { makePastPartitions, watchPartitions } from "../testing/watch-partitions.ts";
 import { markRead } from "./mark-read.ts";
 import { inRounds, mergeReceipts } from "./receipts/merge-receipts.ts";
-import { loadRouting } from "./routing/load-routing.ts";
+import { loadMessages } from "./routing/load-routing.ts";
 import { type FinishedAttempt, finishAttempts } from "./sending/finish-attempts.ts";
 import { startAttempts } from "./sending/start-attempts.ts";
 
@@ -29,8 +29,8 @@ test("the statements of a message's path read its own partitions and no others",
   const now = new Date();
 
   const record = { key: chat, value: { workspaceId: line.workspaceId, messageId } };
-  assert.equal((await loadRouting(db, [record])).messages.length, 1);
-  assert.deepEqual(watched.partitionsRead(), [messages], "loadRouting");
+  assert.equal((await loadMessages(db, [record])).length, 1);
+  assert.deepEqual(watched.partitionsRead(), [messages], "loadMessages");
   const [started] = await startAttempts(db, fence, [deliveryId], now, 4_096);
   assert.equal(started!.kind, "started");
   assert.deepEqual(watched.partitionsRead(), [deliveries, messages], "startAttempts");

@@ -5,7 +5,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { faultCode } from "../../lib/faults.ts";
 import { derivedId } from "../../lib/ids.ts";
 import { maybe, run } from "../../lib/query.ts";
-import type { AcceptedRecord } from "./route-messages.ts";
+import type { AcceptedRecord } from "./load-routing.ts";
 
 /**
  * Fails a message that cannot be routed. Its dead letter names the only recipient, else the sender; a replay routes it

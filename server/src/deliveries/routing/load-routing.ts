@@ -1,4 +1,4 @@
-import type { PayloadType } from "../../../../contract/src/payloads.ts";
+import type { BusRecord } from "../../bus/bus.ts";
 import { isConnected } from "../../channel-accounts/channel-accounts.ts";
 import { allPrepared, type Db, plainArray } from "../../lib/query.ts";
 import type { Account, Recipient, RoutedMessage } from "./plan.ts";
@@ -13,53 +13,24 @@ export interface MessageToRoute extends RoutedMessage {
   fallbackAfterSeconds: number;
 }
 
-/** The facts for the plans of some messages, read at about the same time. */
-interface Routing {
-  messages: MessageToRoute[];
-  recipientsOf(conversationId: string): readonly Recipient[];
-  accountsOf(workspaceId: string): readonly Account[];
+/** A record of `message_processing`: a message to route, or to route again for one recipient. */
+export interface AcceptedRecord {
+  workspaceId: string;
+  messageId: string;
+  retryOf?: NonNullable<RoutedMessage["retryOf"]>;
 }
 
-interface RecordToRoute {
-  key: string;
-  value: { workspaceId: string; messageId: string; retryOf?: RoutedMessage["retryOf"] };
-}
-
-/** The key of the records is the conversation, so the three statements need not wait for each other. */
-export async function loadRouting(db: Db, records: readonly RecordToRoute[]): Promise<Routing> {
-  const conversationIds = [...new Set(records.map((record) => record.key))];
-  const workspaceIds = [...new Set(records.map((record) => record.value.workspaceId))];
-  const [messages, recipients, accounts] = await Promise.all([
-    loadMessages(db, records),
-    loadRecipients(db, conversationIds),
-    loadAccounts(db, workspaceIds),
-  ]);
-  const recipientsBy = Map.groupBy(recipients, (recipient) => recipient.conversationId);
-  const accountsBy = Map.groupBy(accounts, (account) => account.workspaceId);
-  return {
-    messages,
-    recipientsOf: (conversationId) => recipientsBy.get(conversationId) ?? [],
-    accountsOf: (workspaceId) => accountsBy.get(workspaceId) ?? [],
-  };
-}
-
-async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<MessageToRoute[]> {
-  const rows = await allPrepared<{
-    workspace_id: string;
-    message_id: string;
-    conversation_id: string;
-    seq: number;
-    sender_id: string;
-    payload_type: PayloadType;
-    channels: string | null;
-    options: { via?: Record<string, string>; fallback?: { order: string[]; after_seconds?: number } } | null;
-    place: number;
-    created_at: Date;
-  }>(
+/** In the order of the records. */
+export async function loadMessages(
+  db: Db,
+  records: readonly Pick<BusRecord<AcceptedRecord>, "value">[],
+): Promise<MessageToRoute[]> {
+  const rows = await allPrepared<MessageRow>(
     db,
     "load_messages_to_route",
-    `SELECT m.workspace_id, m.message_id, m.conversation_id, m.seq, m.sender_id, m.payload ->> 'type' AS payload_type,
-       m.channels, m.options, m.created_at, r.place
+    `SELECT m.workspace_id AS "workspaceId", m.message_id AS "messageId", m.conversation_id AS "conversationId", m.seq,
+       m.sender_id AS "senderId", m.payload ->> 'type' AS "payloadType", m.channels, m.created_at AS "createdAt",
+       m.options, r.place
      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS r (workspace_id, message_id, place)
      JOIN messages m USING (workspace_id, message_id)
      ORDER BY r.place`,
@@ -68,20 +39,18 @@ async function loadMessages(db: Db, records: readonly RecordToRoute[]): Promise<
       plainArray(records.map((record) => record.value.messageId)),
     ],
   );
-  return rows.map((row) => ({
-    workspaceId: row.workspace_id,
-    messageId: row.message_id,
-    conversationId: row.conversation_id,
-    seq: row.seq,
-    senderId: row.sender_id,
-    payloadType: row.payload_type,
-    channels: row.channels,
-    via: row.options?.via ?? {},
-    fallbackOrder: row.options?.fallback?.order ?? null,
-    fallbackAfterSeconds: row.options?.fallback?.after_seconds ?? 60,
-    retryOf: records[row.place - 1]!.value.retryOf ?? null,
-    createdAt: row.created_at,
+  return rows.map(({ options, place, ...message }) => ({
+    ...message,
+    via: options?.via ?? {},
+    fallbackOrder: options?.fallback?.order ?? null,
+    fallbackAfterSeconds: options?.fallback?.after_seconds ?? 60,
+    retryOf: records[place - 1]!.value.retryOf ?? null,
   }));
+}
+
+interface MessageRow extends Omit<MessageToRoute, "via" | "fallbackOrder" | "fallbackAfterSeconds" | "retryOf"> {
+  options: { via?: Record<string, string>; fallback?: { order: string[]; after_seconds?: number } } | null;
+  place: number;
 }
 
 export async function loadRecipients(

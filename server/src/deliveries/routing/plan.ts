@@ -34,10 +34,10 @@ export interface Account {
 }
 
 /** One message to one address, or why it cannot be sent. `route` is the explanation in the trace. */
-export type PlannedDelivery = { recipientId: string; route: string; hasFallback?: boolean } & (
-  | { kind: "app" }
-  | { kind: "channel"; channel: string; identifier: string; channelAccountId: string }
-  | { kind: "unroutable"; channel: string; identifier: string | null; code: string; reason: string }
+export type PlannedDelivery = { recipientId: string; channel: string; route: string; hasFallback?: boolean } & (
+  | { kind: "app"; identifier: null }
+  | { kind: "channel"; identifier: string; channelAccountId: string }
+  | { kind: "unroutable"; identifier: string | null; code: string; reason: string }
 );
 
 export type CapabilitiesOf = (channel: string) => Capabilities | null;
@@ -71,50 +71,47 @@ function planRecipient(
   accounts: readonly Account[],
   capabilitiesOf: CapabilitiesOf,
 ): PlannedDelivery[] {
-  const recipientId = recipient.participantId;
+  const { participantId: recipientId, kind, addresses } = recipient;
+  const { fallbackOrder, retryOf } = message;
   const planned: PlannedDelivery[] = [];
-  if (recipient.kind !== "contact" && message.retryOf === null) {
-    planned.push({ kind: "app", recipientId, route: "a user gets everything in the app" });
-  }
-  if (message.fallbackOrder !== null) {
-    return [...planned, ...planFallback(message, recipient, message.fallbackOrder, accounts, capabilitiesOf)];
+  if (kind !== "contact" && retryOf === null) {
+    const route = "a user gets everything in the app";
+    planned.push({ kind: "app", recipientId, channel: "app", identifier: null, route });
   }
   const { channels, why } = chooseChannels(message, recipient);
-  const reached = channels.filter((channel) => recipient.addresses.some((address) => address.channel === channel));
-  if (reached.length === 0 && recipient.kind === "contact") planned.push(noAddress(recipientId, channels, why));
-  for (const channel of reached) {
-    planned.push(planAddress(message, recipient, channel, accounts, capabilitiesOf, why));
-  }
-  return planned;
-}
-
-/** The first channel of the order that reaches the recipient; the others follow if it does not deliver. */
-function planFallback(
-  message: RoutedMessage,
-  recipient: Recipient,
-  order: readonly string[],
-  accounts: readonly Account[],
-  capabilitiesOf: CapabilitiesOf,
-): PlannedDelivery[] {
-  const left = message.retryOf === null ? order : order.slice(order.indexOf(message.retryOf.channel) + 1);
-  const why = message.retryOf === null ? "first of the fallback order" : `${message.retryOf.channel} did not deliver`;
-  const candidates = left
-    .filter((channel) => recipient.addresses.some((address) => address.channel === channel))
+  const candidates = channels
+    .filter((channel) => addresses.some((address) => address.channel === channel))
     .map((channel) => planAddress(message, recipient, channel, accounts, capabilitiesOf, why));
-  const reachable = candidates.filter((candidate) => candidate.kind === "channel");
+  if (candidates.length === 0 && kind === "contact" && retryOf === null) {
+    const channel = channels[0] ?? "none";
+    const reason = channels.length === 0 ? "has no address" : `has no address on ${channels.join(", ")}`;
+    planned.push({
+      kind: "unroutable",
+      recipientId,
+      channel,
+      identifier: null,
+      code: "NO_ADDRESS",
+      reason,
+      route: why,
+    });
+  }
+  return [...planned, ...(fallbackOrder === null ? candidates : firstOf(candidates))];
+}
+
+/** The first that can be sent; the others follow if it does not deliver. */
+function firstOf(candidates: readonly PlannedDelivery[]): PlannedDelivery[] {
+  const reachable = candidates.filter(({ kind }) => kind === "channel");
   const first = reachable[0] ?? candidates[0];
-  if (first !== undefined) return [{ ...first, hasFallback: reachable.length > 1 }];
-  const isMissed = recipient.kind === "contact" && message.retryOf === null;
-  return isMissed ? [noAddress(recipient.participantId, order, why)] : [];
+  return first === undefined ? [] : [{ ...first, hasFallback: reachable.length > 1 }];
 }
 
-function noAddress(recipientId: string, channels: readonly string[], route: string): PlannedDelivery {
-  const channel = channels[0] ?? "none";
-  const reason = channels.length === 0 ? "has no address" : `has no address on ${channels.join(", ")}`;
-  return { kind: "unroutable", recipientId, channel, identifier: null, code: "NO_ADDRESS", reason, route };
-}
-
-function chooseChannels(message: RoutedMessage, recipient: Recipient): { channels: string[]; why: string } {
+function chooseChannels(message: RoutedMessage, recipient: Recipient): { channels: readonly string[]; why: string } {
+  const { fallbackOrder, retryOf } = message;
+  if (fallbackOrder !== null && retryOf !== null) {
+    const left = fallbackOrder.slice(fallbackOrder.indexOf(retryOf.channel) + 1);
+    return { channels: left, why: `${retryOf.channel} did not deliver` };
+  }
+  if (fallbackOrder !== null) return { channels: fallbackOrder, why: "first of the fallback order" };
   const own = [...new Set(recipient.addresses.map((address) => address.channel))];
   if (message.channels === "*") return { channels: own, why: "every channel of the recipient was asked for" };
   if (message.channels !== null)
@@ -138,19 +135,20 @@ function planAddress(
   const address = recipient.addresses
     .filter((candidate) => candidate.channel === channel)
     .toSorted((a, b) => (b.lastReceivedAt ?? 0) - (a.lastReceivedAt ?? 0))[0]!;
-  const { identifier } = address;
-  const unroutable = (code: string, reason: string): PlannedDelivery => {
-    return { kind: "unroutable", recipientId, channel, identifier, code, reason, route: why };
-  };
+  const at = { recipientId, channel, identifier: address.identifier, route: why };
   const usable = accounts.filter((account) => account.channel === channel);
   const wanted = message.via[channel] ?? address.lastChannelAccountId;
   const account =
     usable.find((candidate) => candidate.channelAccountId === wanted) ??
     usable.find((candidate) => candidate.isActive) ??
     usable[0];
-  if (account === undefined) return unroutable("NO_CHANNEL_ACCOUNT", `no active ${channel} account is connected`);
-  if (!capabilitiesOf(channel)?.payloads.includes(message.payloadType)) {
-    return unroutable("PAYLOAD_NOT_SUPPORTED", `${channel} cannot carry a ${message.payloadType} message`);
+  if (account === undefined) {
+    const reason = `no active ${channel} account is connected`;
+    return { ...at, kind: "unroutable", code: "NO_CHANNEL_ACCOUNT", reason };
   }
-  return { kind: "channel", recipientId, channel, identifier, channelAccountId: account.channelAccountId, route: why };
+  if (!capabilitiesOf(channel)?.payloads.includes(message.payloadType)) {
+    const reason = `${channel} cannot carry a ${message.payloadType} message`;
+    return { ...at, kind: "unroutable", code: "PAYLOAD_NOT_SUPPORTED", reason };
+  }
+  return { ...at, kind: "channel", channelAccountId: account.channelAccountId };
 }

@@ -3,17 +3,18 @@ import type { PipelineDb } from "../../database-roles.ts";
 import type { EventNotifier } from "../../events/events.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { derivedId } from "../../lib/ids.ts";
+import { inParts } from "../../lib/in-parts.ts";
 import type { Db } from "../../lib/query.ts";
 import { topics } from "../../topics.ts";
-import { loadRouting, type MessageToRoute } from "./load-routing.ts";
+import {
+  type AcceptedRecord,
+  loadAccounts,
+  loadMessages,
+  loadRecipients,
+  type MessageToRoute,
+} from "./load-routing.ts";
 import { type CapabilitiesOf, type PlannedDelivery, planDeliveries } from "./plan.ts";
 import { type NewDelivery, setSuperseded, writeDeliveries } from "./write-deliveries.ts";
-
-export interface AcceptedRecord {
-  workspaceId: string;
-  messageId: string;
-  retryOf?: { recipientId: string; channel: string };
-}
 
 interface RouterDeps {
   db: PipelineDb;
@@ -30,26 +31,32 @@ const routeBatchSize = 500;
  * their content.
  */
 export async function routeMessages(deps: RouterDeps, records: readonly BusRecord<AcceptedRecord>[]): Promise<void> {
-  for (let start = 0; start < records.length; start += routeBatchSize) {
-    await routeBatch(deps, records.slice(start, start + routeBatchSize));
-  }
+  for (const some of inParts(records, () => 1, routeBatchSize)) await routeBatch(deps, some);
 }
 
 async function routeBatch(deps: RouterDeps, records: readonly BusRecord<AcceptedRecord>[]): Promise<void> {
   const { db, bus, eventNotifier, clock, capabilitiesOf } = deps;
-  const routing = await loadRouting(db, records);
-  const deliveries = routing.messages.flatMap((message) => {
-    const recipients = routing.recipientsOf(message.conversationId);
-    const accounts = routing.accountsOf(message.workspaceId);
-    return planDeliveries(message, recipients, accounts, capabilitiesOf).map((planned) =>
-      toDelivery(bus, message, planned),
-    );
+  const conversationIds = [...new Set(records.map((record) => record.key))];
+  const workspaceIds = [...new Set(records.map((record) => record.value.workspaceId))];
+  // The key of a record is its conversation, so the three statements need not wait for each other.
+  const [messages, recipients, accounts] = await Promise.all([
+    loadMessages(db, records),
+    loadRecipients(db, conversationIds),
+    loadAccounts(db, workspaceIds),
+  ]);
+  const recipientsOf = Map.groupBy(recipients, (recipient) => recipient.conversationId);
+  const accountsOf = Map.groupBy(accounts, (account) => account.workspaceId);
+  const deliveries = messages.flatMap((message) => {
+    const members = recipientsOf.get(message.conversationId) ?? [];
+    const own = accountsOf.get(message.workspaceId) ?? [];
+    return planDeliveries(message, members, own, capabilitiesOf).map((planned) => toDelivery(bus, message, planned));
   });
-  const routed = new Map(routing.messages.map(({ conversationId, seq }) => [conversationId, { conversationId, seq }]));
+  const routed = new Map(messages.map(({ conversationId, seq }) => [conversationId, { conversationId, seq }]));
   const { channels } = await writeDeliveries(db, deliveries, [...routed.values()], new Date(clock.now()));
   await supersede(db, records, deliveries);
   for (const channel of channels) bus.wake(topics.outgoing(channel));
-  for (const workspaceId of workspacesToNotify(deliveries)) eventNotifier.notify(workspaceId);
+  const changed = deliveries.filter(({ status }) => status !== "accepted");
+  for (const workspaceId of new Set(changed.map((one) => one.workspaceId))) eventNotifier.notify(workspaceId);
 }
 
 /** A delivery with a fallback is no dead letter: a replay would reach the person twice. */
@@ -68,40 +75,29 @@ async function supersede(
   }
 }
 
-/** Deliveries that did not start as `pending`. */
-function workspacesToNotify(deliveries: readonly NewDelivery[]): Set<string> {
-  return new Set(deliveries.filter(({ status }) => status !== "accepted").map(({ workspaceId }) => workspaceId));
-}
-
 export function toDelivery(
   bus: Pick<Bus, "partitionOf">,
   message: MessageToRoute,
   planned: PlannedDelivery,
 ): NewDelivery {
-  const channel = planned.kind === "app" ? "app" : planned.channel;
-  const identifier = planned.kind === "app" ? null : planned.identifier;
+  const { recipientId, channel, identifier, route } = planned;
+  const { messageId, createdAt } = message;
   const channelAccountId = planned.kind === "channel" ? planned.channelAccountId : null;
   const laneId = planned.kind === "channel" ? laneOf(planned.channelAccountId, planned.identifier) : null;
   return {
-    deliveryId: derivedId(
-      message.createdAt.getTime(),
-      message.messageId,
-      planned.recipientId,
-      channel,
-      identifier ?? "",
-    ),
+    deliveryId: derivedId(createdAt.getTime(), messageId, recipientId, channel, identifier ?? ""),
     workspaceId: message.workspaceId,
-    messageId: message.messageId,
+    messageId,
     conversationId: message.conversationId,
     seq: message.seq,
-    recipientId: planned.recipientId,
+    recipientId,
     channel,
     identifier,
     channelAccountId,
     laneId,
     partition: laneId === null ? null : bus.partitionOf(laneId),
     topic: topics.outgoing(channel),
-    route: planned.route,
+    route,
     fallbackAfterSeconds: planned.hasFallback ? message.fallbackAfterSeconds : null,
     partCount: 1,
     starter: null,
