@@ -4,6 +4,7 @@ export { markRead } from "./mark-read.ts";
 export { openTaker } from "./mark-taken.ts";
 export { deleteOldProviderMessages } from "./old-provider-messages.ts";
 export { type LanePlace, type OutgoingRecord, publishOutgoing, wakeOutgoing } from "./outgoing.ts";
+export type { PipelineDeps } from "./pipeline-deps.ts";
 export {
   applyMissedReceipts,
   applyReceipts,

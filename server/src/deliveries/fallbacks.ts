@@ -1,18 +1,12 @@
-import type { Bus } from "../bus/bus.ts";
 import type { Capabilities } from "../connectors/connector.ts";
-import type { PipelineDb } from "../database-roles.ts";
 import { publishStatuses } from "../events/events.ts";
-import type { Clock } from "../lib/clock.ts";
 import { transaction } from "../lib/postgres.ts";
 import { all, run } from "../lib/query.ts";
 import { topics } from "../topics.ts";
+import type { PipelineDeps } from "./pipeline-deps.ts";
+import type { AcceptedRecord } from "./routing/load-routing.ts";
 
-interface FallbackDeps {
-  db: PipelineDb;
-  bus: Bus;
-  clock: Clock;
-  capabilitiesOf: (channel: string) => Capabilities | null;
-}
+type FallbackDeps = Pick<PipelineDeps, "db" | "bus" | "clock" | "capabilitiesOf">;
 
 const batchSize = 500;
 
@@ -25,7 +19,9 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
   const started = await transaction(db, async (tx) => {
     const due = await all<DueRow>(
       tx,
-      `SELECT delivery_id, workspace_id, message_id, conversation_id, recipient_id, channel, status FROM deliveries
+      `SELECT delivery_id AS "deliveryId", workspace_id AS "workspaceId", message_id AS "messageId",
+         conversation_id AS "conversationId", recipient_id AS "recipientId", channel, status
+       FROM deliveries
        WHERE fallback_at IS NOT NULL AND (fallback_at <= now() OR status IN ('delivered', 'read', 'failed'))
        ORDER BY fallback_at LIMIT $1 FOR UPDATE SKIP LOCKED`,
       [batchSize],
@@ -37,16 +33,12 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
       tx,
       `UPDATE deliveries SET fallback_at = NULL, is_superseded = is_superseded OR delivery_id = ANY ($2)
        WHERE delivery_id = ANY ($1)`,
-      [due.map((row) => row.delivery_id), missed.map((row) => row.delivery_id)],
+      [due.map(({ deliveryId }) => deliveryId), missed.map(({ deliveryId }) => deliveryId)],
     );
-    const records = missed.map((row) => ({
-      key: row.conversation_id,
-      value: {
-        workspaceId: row.workspace_id,
-        messageId: row.message_id,
-        retryOf: { recipientId: row.recipient_id, channel: row.channel },
-      },
-    }));
+    const records = missed.map(({ workspaceId, messageId, conversationId, recipientId, channel }) => {
+      const value: AcceptedRecord = { workspaceId, messageId, retryOf: { recipientId, channel } };
+      return { key: conversationId, value };
+    });
     await bus.publish(tx, topics.messageProcessing, records);
     // After publishing: a changed status takes the lock of the feed, the last one.
     await run(
@@ -60,7 +52,7 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
          AND (error ->> 'code') IS DISTINCT FROM 'UNKNOWN' AND status < 'sent'
        RETURNING *)
        ${publishStatuses({ from: "given_up d" })}`,
-      [missed.map((row) => row.delivery_id), now],
+      [missed.map(({ deliveryId }) => deliveryId), now],
     );
     return missed;
   });
@@ -69,11 +61,11 @@ export async function startFallbacks({ db, bus, clock, capabilitiesOf }: Fallbac
 }
 
 interface DueRow {
-  delivery_id: string;
-  workspace_id: string;
-  message_id: string;
-  conversation_id: string;
-  recipient_id: string;
+  deliveryId: string;
+  workspaceId: string;
+  messageId: string;
+  conversationId: string;
+  recipientId: string;
   channel: string;
   status: string;
 }

@@ -1,15 +1,8 @@
-import type { PipelineDb } from "../database-roles.ts";
-import { type EventNotifier, publishStatuses } from "../events/events.ts";
-import { type Clock, pause } from "../lib/clock.ts";
+import { publishStatuses } from "../events/events.ts";
+import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
-import type { Log } from "../lib/postgres.ts";
 import { all, type Db, plainArray } from "../lib/query.ts";
-
-interface Taker {
-  /** A socket of this user has received the delivery. Returns at once; safe to call twice. */
-  taken(deliveryId: string, userId: string): void;
-  close(): Promise<void>;
-}
+import type { PipelineDeps } from "./pipeline-deps.ts";
 
 const gatherMs = 20;
 const batchSize = 1_000;
@@ -18,17 +11,8 @@ const retryPauseMs = 1_000;
 const maxWaiting = 100_000;
 
 /** Marks deliveries of the channel `app` as `delivered` when a socket of the recipient has received them. */
-export function openTaker({
-  db,
-  eventNotifier,
-  clock,
-  log,
-}: {
-  db: PipelineDb;
-  eventNotifier: EventNotifier;
-  clock: Clock;
-  log: Log;
-}): Taker {
+export function openTaker(deps: Pick<PipelineDeps, "db" | "eventNotifier" | "clock" | "log">) {
+  const { db, eventNotifier, clock, log } = deps;
   const waiting = new Map<string, string>();
   let writing: Promise<void> | null = null;
   let isClosing = false;
@@ -53,12 +37,13 @@ export function openTaker({
   }
 
   return {
-    taken(deliveryId, userId) {
+    /** A socket of this user has received the delivery. Returns at once; safe to call twice. */
+    taken(deliveryId: string, userId: string): void {
       if (waiting.size >= maxWaiting || waiting.has(deliveryId)) return;
       waiting.set(deliveryId, userId);
       writing ??= writeAll();
     },
-    async close() {
+    async close(): Promise<void> {
       isClosing = true;
       await writing;
     },

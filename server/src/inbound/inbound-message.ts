@@ -1,25 +1,16 @@
-import type { Bus } from "../bus/bus.ts";
 import type { ChannelAccount, Connector, InboundEvent } from "../connectors/connector.ts";
-import type { PipelineDb } from "../database-roles.ts";
-import type { EventNotifier } from "../events/events.ts";
-import type { Clock } from "../lib/clock.ts";
+import type { PipelineDeps } from "../deliveries/deliveries.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
-import type { Log } from "../lib/postgres.ts";
 import type { Acceptor } from "../messages/messages.ts";
 
 export type ReceivingAccount = ChannelAccount & { workspaceId: string };
 
-export interface ReadDeps {
-  log: Log;
+export interface ReadDeps extends Pick<PipelineDeps, "log"> {
   connectorFor: (channel: string) => Connector | undefined;
   findAccount: (channelAccountId: ChannelAccountId) => Promise<ReceivingAccount | null>;
 }
 
-export interface ReceiveDeps extends ReadDeps {
-  db: PipelineDb;
-  bus: Bus;
-  eventNotifier: EventNotifier;
-  clock: Clock;
+export interface ReceiveDeps extends ReadDeps, Pick<PipelineDeps, "db" | "bus" | "eventNotifier" | "clock"> {
   acceptor: Pick<Acceptor, "accept">;
 }
 

@@ -1,10 +1,9 @@
 import type { BusRecord } from "../../bus/bus.ts";
-import type { PipelineDb } from "../../database-roles.ts";
-import { type EventNotifier, publishStatuses } from "../../events/events.ts";
-import type { Clock } from "../../lib/clock.ts";
+import { publishStatuses } from "../../events/events.ts";
 import { faultCode } from "../../lib/faults.ts";
 import { derivedId } from "../../lib/ids.ts";
 import { maybe, run } from "../../lib/query.ts";
+import type { PipelineDeps } from "../pipeline-deps.ts";
 import type { AcceptedRecord } from "./load-routing.ts";
 
 /**
@@ -12,7 +11,7 @@ import type { AcceptedRecord } from "./load-routing.ts";
  * again. Safe to call twice.
  */
 export async function giveUpRouting(
-  { db, eventNotifier, clock }: { db: PipelineDb; eventNotifier: EventNotifier; clock: Clock },
+  { db, eventNotifier, clock }: Pick<PipelineDeps, "db" | "eventNotifier" | "clock">,
   { value }: BusRecord<AcceptedRecord>,
   error: unknown,
 ): Promise<void> {

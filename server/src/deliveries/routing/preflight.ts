@@ -15,12 +15,12 @@ import { all, type Db } from "../../lib/query.ts";
 import { channelsOf } from "../../messages/messages.ts";
 import { splitText } from "../split-text.ts";
 import { loadAccounts, loadRecipients } from "./load-routing.ts";
-import { type Account, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
+import { type Account, type CapabilitiesOf, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 
 interface PreflightDeps {
   db: RequestDb;
   nowMs: number;
-  capabilitiesOf: (channel: string) => Capabilities | null;
+  capabilitiesOf: CapabilitiesOf;
 }
 
 /**

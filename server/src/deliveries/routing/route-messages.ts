@@ -1,11 +1,9 @@
 import type { Bus, BusRecord } from "../../bus/bus.ts";
-import type { PipelineDb } from "../../database-roles.ts";
-import type { EventNotifier } from "../../events/events.ts";
-import type { Clock } from "../../lib/clock.ts";
 import { derivedId } from "../../lib/ids.ts";
 import { inParts } from "../../lib/in-parts.ts";
 import type { Db } from "../../lib/query.ts";
 import { topics } from "../../topics.ts";
+import type { PipelineDeps } from "../pipeline-deps.ts";
 import {
   type AcceptedRecord,
   loadAccounts,
@@ -13,16 +11,10 @@ import {
   loadRecipients,
   type MessageToRoute,
 } from "./load-routing.ts";
-import { type CapabilitiesOf, type PlannedDelivery, planDeliveries } from "./plan.ts";
+import { type PlannedDelivery, planDeliveries } from "./plan.ts";
 import { type NewDelivery, setSuperseded, writeDeliveries } from "./write-deliveries.ts";
 
-interface RouterDeps {
-  db: PipelineDb;
-  bus: Bus;
-  eventNotifier: EventNotifier;
-  clock: Clock;
-  capabilitiesOf: CapabilitiesOf;
-}
+type RouterDeps = Pick<PipelineDeps, "db" | "bus" | "eventNotifier" | "clock" | "capabilitiesOf">;
 
 const routeBatchSize = 500;
 

@@ -1,14 +1,11 @@
 import type { ChannelAccounts, ConnectedAccount } from "../../channel-accounts/channel-accounts.ts";
 import type { SendOutcome } from "../../connectors/connector.ts";
-import type { EventNotifier } from "../../events/events.ts";
-import type { Log } from "../../lib/postgres.ts";
+import type { PipelineDeps } from "../pipeline-deps.ts";
 
 export type AccountRefusal = SendOutcome & { kind: "account_refused" };
 
-export interface RefuseDeps {
+export interface RefuseDeps extends Pick<PipelineDeps, "log" | "eventNotifier"> {
   accounts: Pick<ChannelAccounts, "needsAttention">;
-  log: Log;
-  eventNotifier: EventNotifier;
 }
 
 /** Sets the account to `needs_attention`, unless it changed since the refused call. Its deliveries wait. */
