@@ -48,9 +48,12 @@ async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]
   const ready: { one: InboundMessage; message: NewMessage }[] = [];
   const refused: Refused[] = [];
   for (const [index, one] of inbound.entries()) {
-    const message = compose(one, places[index]!);
-    if (message instanceof RequestError) refused.push({ one, error: message });
-    else ready.push({ one, message });
+    try {
+      ready.push({ one, message: compose(one, places[index]!) });
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      refused.push({ one, error });
+    }
   }
   const results = await acceptPatiently(
     deps,
@@ -121,47 +124,42 @@ async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]
   }
 }
 
+/** Throws a `RequestError` for what cannot be stored. */
 function compose(
   { account, webhookId, event }: InboundMessage,
   { senderId, conversationId, quoted, route }: SettledPlace,
-): NewMessage | RequestError {
+): NewMessage {
   const { channel, channelAccountId, workspaceId } = account;
   const { providerMessageId, identifier, at } = event;
   const quotedHere = quoted?.conversationId === conversationId ? quoted.messageId : null;
   const isReaction = event.payload.type === "reaction";
   if (isReaction && quotedHere === null) {
-    return new RequestError("VALIDATION_ERROR", "The reaction is to a message that is not in this conversation.");
+    throw new RequestError("VALIDATION_ERROR", "The reaction is to a message that is not in this conversation.");
   }
   const content = event.payload.type === "reaction" ? { ...event.payload, message_id: quotedHere! } : event.payload;
-  try {
-    const payload = storable(content, "payload");
-    return {
-      workspaceId,
-      messageId: derivedId(Math.max(0, at), "inbound", channelAccountId, providerMessageId),
-      conversationId,
-      senderId,
-      mustBeMember: true,
-      direction: "inbound",
-      payload,
-      channels: null,
-      options: null,
-      to: null,
-      replyTo: isReaction ? null : quotedHere,
-      reactsTo: isReaction ? quotedHere : null,
-      metadata: null,
-      origin: JSON.stringify({
-        channel,
-        channel_account_id: channelAccountId,
-        identifier,
-        provider_message_id: providerMessageId,
-        webhook_id: webhookId,
-        route,
-        // 0 without a time of the platform.
-        sent_at: at === 0 ? null : new Date(at).toISOString(),
-      }),
-    };
-  } catch (error) {
-    if (error instanceof RequestError) return error;
-    throw error;
-  }
+  return {
+    workspaceId,
+    messageId: derivedId(Math.max(0, at), "inbound", channelAccountId, providerMessageId),
+    conversationId,
+    senderId,
+    mustBeMember: true,
+    direction: "inbound",
+    payload: storable(content, "payload"),
+    channels: null,
+    options: null,
+    to: null,
+    replyTo: isReaction ? null : quotedHere,
+    reactsTo: isReaction ? quotedHere : null,
+    metadata: null,
+    origin: JSON.stringify({
+      channel,
+      channel_account_id: channelAccountId,
+      identifier,
+      provider_message_id: providerMessageId,
+      webhook_id: webhookId,
+      route,
+      // 0 without a time of the platform.
+      sent_at: at === 0 ? null : new Date(at).toISOString(),
+    }),
+  };
 }

@@ -1,19 +1,13 @@
-import type { Bus } from "../../bus/bus.ts";
-import type { PipelineDb } from "../../database-roles.ts";
-import type { Clock } from "../../lib/clock.ts";
 import { toStorable } from "../../lib/json.ts";
 import { all, type Db, run } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
+import type { PipelineDeps } from "../pipeline-deps.ts";
 import { climb } from "./climb.ts";
 import { inRounds, mergeReceipts, type Receipt, type StoredWith } from "./merge-receipts.ts";
 
 export type { Receipt, StoredWith };
 
-export interface ReceiptDeps {
-  db: PipelineDb;
-  bus: Bus;
-  clock: Clock;
-}
+type ReceiptDeps = Pick<PipelineDeps, "db" | "bus" | "clock">;
 
 /**
  * Merges receipts forward, in any order, late and repeated. `failed` holds unless the platform also reports `delivered`
@@ -42,46 +36,46 @@ export async function applyReceipts(
 /** The response may have come meanwhile. */
 async function keepUnknown(deps: ReceiptDeps, receipts: readonly Receipt[], now: Date): Promise<void> {
   await keepEarly(deps.db, receipts, now);
-  await applyEarlyOf(
+  await applyEarly(
     deps,
-    `unnest($1::uuid[], $2::text[]) AS i (channel_account_id, provider_message_id)
-     JOIN provider_messages p USING (channel_account_id, provider_message_id) WHERE p.delivery_id IS NOT NULL`,
-    [receipts.map((receipt) => receipt.channelAccountId), receipts.map((receipt) => receipt.providerMessageId)],
+    `(SELECT i.* FROM unnest($1::uuid[], $2::text[]) AS i (channel_account_id, provider_message_id)
+      JOIN provider_messages USING (channel_account_id, provider_message_id) WHERE delivery_id IS NOT NULL)`,
+    idsOf(receipts),
   );
 }
 
-export async function applyEarlyReceipts(deps: ReceiptDeps, parts: readonly Part[]): Promise<void> {
-  const rows = await all<{ receipt: Omit<Receipt, "at"> & { at: string } }>(
-    deps.db,
-    `DELETE FROM early_receipts e USING unnest($1::uuid[], $2::text[]) AS p (channel_account_id, provider_message_id)
-     WHERE e.channel_account_id = p.channel_account_id AND e.provider_message_id = p.provider_message_id
-     RETURNING e.receipt`,
-    [parts.map((part) => part.channelAccountId), parts.map((part) => part.providerMessageId)],
-  );
-  await applyReceipts(
-    deps,
-    rows.map(({ receipt }) => ({ ...receipt, at: new Date(receipt.at) })),
-  );
+/** After an attempt has named these parts. */
+export function applyEarlyReceipts(deps: ReceiptDeps, parts: readonly Part[]): Promise<void> {
+  return applyEarly(deps, "unnest($1::uuid[], $2::text[])", idsOf(parts));
 }
 
 /**
  * Receipts that arrived just when their delivery became known, so that both sides missed each other. A maintenance job.
  */
 export function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
-  const from = "early_receipts JOIN provider_messages USING (channel_account_id, provider_message_id) LIMIT 500";
-  return applyEarlyOf(deps, from, []);
+  const ids = "channel_account_id, provider_message_id";
+  return applyEarly(deps, `(SELECT ${ids} FROM early_receipts JOIN provider_messages USING (${ids}) LIMIT 500)`, []);
 }
 
-async function applyEarlyOf(deps: ReceiptDeps, from: string, values: readonly unknown[]): Promise<void> {
-  const rows = await all<Part>(
+/** `parts` is SQL: rows of an account and the platform's id of a part. */
+async function applyEarly(deps: ReceiptDeps, parts: string, values: readonly unknown[]): Promise<void> {
+  const rows = await all<{ receipt: Omit<Receipt, "at"> & { at: string } }>(
     deps.db,
-    `SELECT channel_account_id AS "channelAccountId", provider_message_id AS "providerMessageId" FROM ${from}`,
+    `DELETE FROM early_receipts e USING ${parts} AS p (channel_account_id, provider_message_id)
+     WHERE e.channel_account_id = p.channel_account_id AND e.provider_message_id = p.provider_message_id
+     RETURNING e.receipt`,
     values,
   );
-  if (rows.length > 0) await applyEarlyReceipts(deps, rows);
+  const receipts = rows.map(({ receipt }) => ({ ...receipt, at: new Date(receipt.at) }));
+  await applyReceipts(deps, receipts);
 }
 
 type Part = Pick<Receipt, "channelAccountId" | "providerMessageId">;
+
+const idsOf = (parts: readonly Part[]) => [
+  parts.map((part) => part.channelAccountId),
+  parts.map((part) => part.providerMessageId),
+];
 
 const earlyReceiptHours = 24;
 
@@ -100,7 +94,7 @@ async function nameDeliveries(db: Db, receipts: readonly Receipt[], now: Date): 
     `SELECT i.place, p.delivery_id
      FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS i (channel_account_id, provider_message_id, place)
      JOIN provider_messages p USING (channel_account_id, provider_message_id)`,
-    [nameless.map((receipt) => receipt.channelAccountId), nameless.map((receipt) => receipt.providerMessageId)],
+    idsOf(nameless),
   );
   const names = new Map(rows.map((row) => [nameless[row.place - 1]!, row]));
   await keepEarly(
@@ -122,8 +116,7 @@ async function keepEarly(db: Db, receipts: readonly Receipt[], now: Date): Promi
      SELECT *, $5 FROM unnest($1::uuid[], $2::text[], $3::delivery_status[], $4::jsonb[])
      ON CONFLICT DO NOTHING`,
     [
-      receipts.map((receipt) => receipt.channelAccountId),
-      receipts.map((receipt) => receipt.providerMessageId),
+      ...idsOf(receipts),
       receipts.map((receipt) => receipt.status),
       receipts.map((receipt) => toStorable(JSON.stringify(receipt))),
       now,

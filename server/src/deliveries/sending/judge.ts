@@ -19,20 +19,11 @@ export function judge(
   tookMs: number,
   random: Random,
 ): FinishedAttempt {
-  const { outcome } = sent;
-  const finished = {
-    workspaceId: delivery.workspaceId,
-    deliveryId: delivery.deliveryId,
-    channelAccountId: delivery.channelAccountId,
-    messageId: delivery.messageId,
-    attempt: delivery.attempt,
-    startedAt: delivery.startedAt,
-    finishedAt: new Date(delivery.startedAt.getTime() + tookMs),
-    outcome: outcome.kind,
-    exchanges: sent.exchanges,
-    sentParts: sent.sentParts,
-    partCount: sent.partCount,
-  };
+  const { outcome, ...results } = sent;
+  const { workspaceId, deliveryId, channelAccountId, messageId, attempt, startedAt } = delivery;
+  const finishedAt = new Date(startedAt.getTime() + tookMs);
+  const ids = { workspaceId, deliveryId, channelAccountId, messageId };
+  const finished = { ...ids, attempt, startedAt, finishedAt, outcome: outcome.kind, ...results };
   if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, retryAfterMs: null };
   const error = { code: codeOf(outcome), message: outcome.detail };
   if (outcome.kind === "refused") return { ...finished, error, isFinal: true, retryAfterMs: null };
@@ -40,9 +31,9 @@ export function judge(
   if (outcome.kind === "account_refused") return { ...finished, error, isFinal: false, retryAfterMs: null };
   const asked = outcome.kind === "retry" ? outcome.afterMs : null;
   const waitsForReceipt = outcome.kind === "unknown" && afterUnknown === "receipt";
-  const waitMs = waitsForReceipt ? policy.unknownGraceMs : backoffMs(policy, delivery.attempt, asked, random);
+  const waitMs = waitsForReceipt ? policy.unknownGraceMs : backoffMs(policy, attempt, asked, random);
   if (delivery.retriedForMs + tookMs + waitMs > policy.totalMs) {
-    const message = `Given up after ${delivery.attempt} attempts. The last one: ${outcome.detail}`;
+    const message = `Given up after ${attempt} attempts. The last one: ${outcome.detail}`;
     return { ...finished, error: { code: "RETRIES_EXHAUSTED", message }, isFinal: true, retryAfterMs: null };
   }
   return { ...finished, error, isFinal: false, retryAfterMs: waitMs };
