@@ -8,7 +8,7 @@ import { topics } from "../../topics.ts";
 import { type OutgoingRecord, wakeLanes } from "../outgoing.ts";
 import { type AccountGate, openAccountGate, untilOneEnds } from "./account-gate.ts";
 import { type AttemptDeps, type AttemptResult, openAttempts, unbounded } from "./attempts.ts";
-import { enqueue, forgetQueue, isGone, type Lane, maxQueued, newLane, startLoading } from "./lanes.ts";
+import { Lane, maxQueued } from "./lanes.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
@@ -88,16 +88,16 @@ export function openDeliverer(deps: DelivererDeps) {
     if (value.isChanged && lane.queue[0]?.deliveryId === value.deliveryId) {
       if (lane.state !== "parked") return;
       // Its head may be settled or wait longer: the database knows.
-      forgetQueue(lane, lane.queue[0].ordinal);
+      lane.forgetQueue(lane.queue[0].ordinal);
       proceed(lane, 0);
     } else {
-      enqueue(lane, value);
+      lane.enqueue(value);
       advance(lane);
     }
   }
 
   function addLane(laneId: string, channelAccountId: ChannelAccountId, partition: number): Lane {
-    const lane = newLane(laneId, channelAccountId, partition);
+    const lane = new Lane(laneId, channelAccountId, partition);
     lanes.set(laneId, lane);
     return lane;
   }
@@ -148,9 +148,9 @@ export function openDeliverer(deps: DelivererDeps) {
   }
 
   async function refill(lane: Lane): Promise<void> {
-    startLoading(lane);
+    lane.startLoading();
     const heads = await loader.submitOne(lane).catch((error) => troubles.failed(part, error));
-    if (isGone(lane)) return;
+    if (lane.isGone) return;
     if (!heads) {
       lane.isComplete = false;
       return proceed(lane, troubleMs);
@@ -188,7 +188,7 @@ export function openDeliverer(deps: DelivererDeps) {
 
   function pump(account: AccountState): void {
     while (account.ready.length > 0 && !isClosing && !account.isHeld) {
-      if (isGone(account.ready[0]!)) {
+      if (account.ready[0]!.isGone) {
         account.ready.shift();
         continue;
       }
@@ -210,7 +210,7 @@ export function openDeliverer(deps: DelivererDeps) {
     account.isHeld = true;
     account.cancelTimer();
     account.cancelTimer = clock.after(holdCheckMs, async () => {
-      account.ready = account.ready.filter((lane) => !isGone(lane));
+      account.ready = account.ready.filter((lane) => !lane.isGone);
       const isNeeded = account.ready.length > 0;
       const found = isNeeded ? await deps.accounts.get(channelAccountId).catch(() => undefined) : null;
       if (isClosing) return;
@@ -254,7 +254,7 @@ export function openDeliverer(deps: DelivererDeps) {
     const result = await attempt;
     troubles.worked(part);
     // Another process took the lane during the attempt: it need not wait for an outcome that is known.
-    if (isGone(lane)) await wakeLanes(bus, db, [{ deliveryId, laneId, channel, channelAccountId, ordinal }]);
+    if (lane.isGone) await wakeLanes(bus, db, [{ deliveryId, laneId, channel, channelAccountId, ordinal }]);
     switch (result.kind) {
       case "over":
         lane.queue.shift();
@@ -275,7 +275,7 @@ export function openDeliverer(deps: DelivererDeps) {
     underWay -= 1;
     account.moves += 1;
     if (underWay === 0) whenQuiet();
-    if (!isGone(lane)) proceed(lane, restMs);
+    if (!lane.isGone) proceed(lane, restMs);
     pump(account);
   }
 
@@ -298,7 +298,7 @@ export function openDeliverer(deps: DelivererDeps) {
       },
       release(isKnown) {
         account.gate.abandoned();
-        if (!isKnown) forgetQueue(lane, 0);
+        if (!isKnown) lane.forgetQueue(0);
         end(lane, account, isKnown ? 0 : troubleMs);
       },
     };
