@@ -50,11 +50,15 @@ export async function preflight(
   };
   const planned = planDeliveries(message, recipients, accounts, capabilitiesOf);
   return planned.map((delivery) => {
-    const { window, ...foreseen } = whereRefused(accounts, foresee(deps, body, recipients, delivery));
-    const { recipientId } = delivery;
+    const { recipientId, channel, identifier } = delivery;
+    const { window, ...foreseen } = foresee(deps, body, recipients, accounts, delivery);
+    const isShown = identifier !== null && seesAddressesOf(principal, recipientId);
     return {
+      participant_id: recipientId || null,
+      channel,
+      address: isShown ? formatAddress({ channel, identifier }) : null,
       ...foreseen,
-      address: seesAddressesOf(principal, recipientId) ? foreseen.address : null,
+      can_send: foreseen.reason === null,
       window: showWindow(window, principal, recipientId),
     };
   });
@@ -87,53 +91,38 @@ async function personAt(db: Db, principal: Principal, to: Address): Promise<Reci
   return { participantId, kind: participant?.kind ?? "contact", addresses };
 }
 
-type Foreseeing = Omit<PreflightRecipient, "window"> & { window: MessagingWindow };
+type Foreseen = Pick<PreflightRecipient, "channel_account_id" | "reason" | "needs" | "adaptations"> & {
+  window: MessagingWindow;
+};
 
 function foresee(
   { nowMs, capabilitiesOf }: PreflightDeps,
   body: SendBody,
   recipients: readonly Recipient[],
+  accounts: readonly Account[],
   planned: PlannedDelivery,
-): Foreseeing {
-  const nowhere = {
-    channel_account_id: null,
-    window: { state: "none" as const, closesAt: null },
-    needs: null,
-    adaptations: [],
-  };
-  const participant_id = planned.recipientId || null;
-  if (planned.kind === "app") {
-    return { ...nowhere, participant_id, channel: "app", address: null, can_send: true, reason: null };
+): Foreseen {
+  if (planned.kind !== "channel") {
+    const reason = planned.kind === "app" ? null : planned.code;
+    const window = { state: "none" as const, closesAt: null };
+    return { channel_account_id: null, reason, window, needs: null, adaptations: [] };
   }
-  const { channel, identifier } = planned;
-  const address = identifier === null ? null : formatAddress({ channel, identifier });
-  if (planned.kind === "unroutable") {
-    return { ...nowhere, participant_id, channel, address, can_send: false, reason: planned.code };
-  }
+  const { recipientId, channel, identifier, channelAccountId } = planned;
   const capabilities = capabilitiesOf(channel)!;
   const known = recipients
-    .find((recipient) => recipient.participantId === planned.recipientId)
+    .find((recipient) => recipient.participantId === recipientId)
     ?.addresses.find((one) => one.channel === channel && one.identifier === identifier);
   const receivedAt = known?.lastReceivedAt == null ? null : new Date(known.lastReceivedAt);
   const window = windowOf(capabilities.windowHours, receivedAt, nowMs);
   const needsTemplate = window.state === "closed" && body.payload.type !== "template";
+  const isActive = accounts.some((account) => account.channelAccountId === channelAccountId && account.isActive);
   return {
-    participant_id,
-    channel,
-    address,
-    channel_account_id: planned.channelAccountId,
-    can_send: !needsTemplate,
-    reason: needsTemplate ? "WINDOW_CLOSED" : null,
+    channel_account_id: channelAccountId,
+    reason: needsTemplate ? "WINDOW_CLOSED" : isActive ? null : "CHANNEL_ACCOUNT_NEEDS_ATTENTION",
     window,
     needs: needsTemplate ? "template" : null,
     adaptations: adaptationsOf(body, capabilities),
   };
-}
-
-function whereRefused(accounts: readonly Account[], foreseen: Foreseeing): Foreseeing {
-  const account = accounts.find(({ channelAccountId }) => channelAccountId === foreseen.channel_account_id);
-  if (account === undefined || account.isActive || !foreseen.can_send) return foreseen;
-  return { ...foreseen, can_send: false, reason: "CHANNEL_ACCOUNT_NEEDS_ATTENTION" };
 }
 
 function adaptationsOf({ payload, reply_to }: SendBody, capabilities: Capabilities): string[] {
