@@ -27,11 +27,8 @@ export async function failWebhook(
   { code, now }: { code: string; now: Date },
 ): Promise<void> {
   const message = `The hub could not read this webhook (${code}): see the hub's log, and replay the webhook when the cause is fixed.`;
-  await run(db, "UPDATE webhooks SET failed_at = $2, error = $3 WHERE webhook_id = $1 AND failed_at IS NULL", [
-    webhookId,
-    now,
-    message,
-  ]);
+  const text = "UPDATE webhooks SET failed_at = $2, error = $3 WHERE webhook_id = $1 AND failed_at IS NULL";
+  await run(db, text, [webhookId, now, message]);
 }
 
 export function listFailedWebhooks(

@@ -24,14 +24,14 @@ export type PartReceipts = readonly Receipt[];
 export function inRounds(receipts: readonly Receipt[]): PartReceipts[][] {
   const parts = Map.groupBy(receipts, ({ deliveryId, providerMessageId }) => `${deliveryId} ${providerMessageId}`);
   const sorted = [...parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, part]) => part);
-  const rounds = new Map<string | null, number>();
-  const byRound = Map.groupBy(sorted, (part) => {
-    const { deliveryId } = part[0]!;
-    const round = rounds.get(deliveryId) ?? 0;
-    rounds.set(deliveryId, round + 1);
-    return round;
-  });
-  return [...byRound.values()];
+  const rounds: PartReceipts[][] = [];
+  for (const ofOne of Map.groupBy(sorted, (part) => part[0]!.deliveryId).values()) {
+    for (const [round, part] of ofOne.entries()) {
+      rounds[round] ??= [];
+      rounds[round].push(part);
+    }
+  }
+  return rounds;
 }
 
 /** What must be stored in the same commit: a common table expression whose parameters begin at `$first`. */

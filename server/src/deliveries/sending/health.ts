@@ -15,7 +15,10 @@ interface HealthDeps {
 export async function readHealth(deps: HealthDeps, channelAccountId: ChannelAccountId): Promise<ChannelAccountHealth> {
   const account = await deps.accounts.get(channelAccountId);
   const channel = account?.channel ?? "";
-  const health = deps.deliverers.get(channel)?.health(channelAccountId) ?? null;
+  const capabilities = deps.connectorFor(channel)?.capabilities;
+  const rate = account?.settings.rate_per_second ?? capabilities?.ratePerSecond ?? 0;
+  const unused = { breaker: "closed", lastError: null, ratePerSecond: rate, inFlight: 0, parkedLanes: 0 } as const;
+  const health = deps.deliverers.get(channel)?.health(channelAccountId) ?? unused;
   const { pending } = await one<{ pending: number }>(
     deps.db,
     "SELECT count(*) AS pending FROM deliveries WHERE channel_account_id = $1 AND is_pending",
@@ -23,15 +26,11 @@ export async function readHealth(deps: HealthDeps, channelAccountId: ChannelAcco
   );
   return {
     status: account?.status ?? "disabled",
-    breaker: health?.breaker ?? "closed",
-    last_error: health?.lastError ?? null,
-    rate_per_second:
-      health?.ratePerSecond ??
-      account?.settings.rate_per_second ??
-      deps.connectorFor(channel)?.capabilities.ratePerSecond ??
-      0,
-    in_flight: health?.inFlight ?? 0,
-    parked_lanes: health?.parkedLanes ?? 0,
+    breaker: health.breaker,
+    last_error: health.lastError,
+    rate_per_second: health.ratePerSecond,
+    in_flight: health.inFlight,
+    parked_lanes: health.parkedLanes,
     pending,
   };
 }

@@ -1,12 +1,5 @@
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
-import type {
-  ChannelAccount,
-  Connector,
-  ConnectorIo,
-  Exchange,
-  OutboundPart,
-  SendOutcome,
-} from "../../connectors/connector.ts";
+import type { ChannelAccount, Connector, ConnectorIo, Exchange, SendOutcome } from "../../connectors/connector.ts";
 import { plainName } from "../../lib/names.ts";
 import { splitText } from "../split-text.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
@@ -33,7 +26,7 @@ export async function sendDelivery(
   const exchanges: Exchange[] = [];
   let outcome: SendOutcome = { kind: "sent", providerMessageId: sentParts.at(-1) ?? "" };
   for (let partIndex = sentParts.length; partIndex < payloads.length && outcome.kind === "sent"; partIndex += 1) {
-    const part: OutboundPart = {
+    const part = {
       deliveryId: delivery.deliveryId,
       partIndex,
       identifier: delivery.identifier,
