@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { newId } from "../../lib/ids.ts";
 import { one } from "../../lib/query.ts";
 import { type Pipeline, startPipeline } from "../../testing/test-pipeline.ts";
 import { until } from "../../testing/until.ts";
+import { type FinishedAttempt, finishAttempts } from "../sending/finish-attempts.ts";
 import { applyMissedReceipts, type Receipt } from "./receipts.ts";
 
 type Word = Receipt["status"];
@@ -146,6 +148,36 @@ test("the receipt of an attempt without a response settles it: nothing is sent a
   assert.deepEqual(line.texts(), ["oi", "next"]);
 });
 
+// A process that was suspended during its attempt continues after another one has sent the message again. Once the later
+// response replaced the platform's id, and the receipts of neither copy counted.
+test("of a message that was sent twice, responses and receipts of both copies in any order lead to its last status", async () => {
+  await using line = await startPipeline({ delivers: false });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  for (const steps of permutations(["response 1", "response 2", "receipt 1", "receipt 2"])) {
+    const { messageId } = await line.say(chat, steps.join(", "));
+    await line.routed();
+    const { delivery_id: deliveryId } = await line.deliveryOf(messageId);
+    await line.admin.query(
+      `BEGIN; SET LOCAL session_replication_role = replica;
+       UPDATE deliveries SET attempts = 2, attempt_started_at = now(), status = 'in_transit' WHERE delivery_id = '${deliveryId}';
+       COMMIT`,
+    );
+    for (const step of steps) {
+      const copy = Number(step.at(-1));
+      const id = `${messageId} ${copy}`;
+      if (step.startsWith("receipt")) await line.receipts([receiptOf(line, id, "read", { deliveryId })]);
+      else
+        await finishAttempts(
+          line.databases.pipelineDb,
+          [sentAs(line, id, copy, { deliveryId, messageId })],
+          newId(Date.now()),
+        );
+    }
+    const { status, is_pending } = await line.deliveryOf(messageId);
+    assert.deepEqual([status, is_pending], ["read", false], steps.join(", "));
+  }
+});
+
 test("receipts for what we never sent, or on another account, change nothing", async () => {
   await using line = await startPipeline();
   const chat = await line.addConversation(await line.addPerson("ana"));
@@ -186,4 +218,33 @@ function byOrder(a: string, b: string): number {
 
 async function countEarly(line: Pipeline): Promise<number> {
   return (await one<{ count: number }>(line.pool, "SELECT count(*) FROM early_receipts")).count;
+}
+
+function permutations<Item>(items: readonly Item[]): Item[][] {
+  if (items.length === 0) return [[]];
+  return items.flatMap((item, index) => permutations(items.toSpliced(index, 1)).map((rest) => [item, ...rest]));
+}
+
+function sentAs(
+  line: Pipeline,
+  providerMessageId: string,
+  attempt: number,
+  ids: Pick<FinishedAttempt, "deliveryId" | "messageId">,
+): FinishedAttempt {
+  const at = new Date();
+  return {
+    ...ids,
+    workspaceId: line.workspaceId,
+    channelAccountId: line.accountId,
+    attempt,
+    startedAt: at,
+    finishedAt: at,
+    outcome: "sent",
+    exchanges: [],
+    sentParts: [providerMessageId],
+    partCount: 1,
+    error: null,
+    isFinal: true,
+    retryAfterMs: null,
+  };
 }

@@ -103,7 +103,8 @@ function toArrayLiteral(items: readonly string[]): string {
 }
 
 // `others` joins on the number of the attempt: the outcome of an attempt that another owner has given up is too late
-// for the schedule, but what was sent was sent. A delivery that a receipt has settled keeps its status.
+// for the schedule, but what was sent was sent. A delivery that a receipt has settled keeps its status. Of a message that
+// was sent twice, the copy whose id is known first counts: its receipts were applied, and those to come will be.
 const statement = `
 WITH input AS MATERIALIZED (
   SELECT delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges,
@@ -135,7 +136,8 @@ WITH input AS MATERIALIZED (
     is_pending = false,
     attempt_started_at = NULL,
     next_attempt_at = NULL,
-    provider_message_ids = i.sent_parts,
+    provider_message_ids = CASE WHEN cardinality(d.provider_message_ids) >= i.part_count THEN d.provider_message_ids
+      ELSE i.sent_parts END,
     part_count = i.part_count,
     error = CASE WHEN d.status = 'failed' THEN d.error END,
     sent_at = coalesce(d.sent_at, i.finished_at),
