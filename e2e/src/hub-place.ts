@@ -69,8 +69,11 @@ export async function startHubProcess(place: HubPlace, env?: Record<string, stri
 }
 
 /** A program with an API key: its token outlives every restart of the hub that listens there. */
-export async function programOf({ url }: HubPlace): Promise<Client> {
+export async function programOf(place: HubPlace): Promise<Client> {
+  return openClient({ url: place.url, credential: { token: await programTokenOf(place) } });
+}
+
+export async function programTokenOf({ url }: HubPlace): Promise<string> {
   const admin = openClient({ url, credential: { username: "admin", password: adminPassword } });
-  const { key: token } = await admin.apiKeys.create({ name: "program", scopes: ["*"] });
-  return openClient({ url, credential: { token } });
+  return (await admin.apiKeys.create({ name: "program", scopes: ["*"] })).key;
 }
