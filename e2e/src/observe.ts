@@ -74,19 +74,12 @@ async function reportUnknownAttempts(client: Client, checker: Checker, message: 
  */
 export async function settledByApi(client: Client, simulator: SimulatorClient, conversationIds: Iterable<string>) {
   const patience = 60_000;
-  const pendingNow = async () => {
-    const { data: accounts } = await client.channelAccounts.list();
-    const healths = await Promise.all(
-      accounts.map((account) => client.channelAccounts.health(account.channel_account_id)),
-    );
-    return healths.reduce((sum, { pending }) => sum + pending, 0);
-  };
   // As long as it becomes less, it may take longer.
   for (let before = Number.POSITIVE_INFINITY; ; ) {
     const left = await until(
       "fewer deliveries are pending",
       async () => {
-        const pending = await pendingNow();
+        const pending = await countPending(client);
         return pending === 0 || pending < before / 2 ? { pending } : false;
       },
       patience,
@@ -96,7 +89,7 @@ export async function settledByApi(client: Client, simulator: SimulatorClient, c
   }
   await until(
     "the simulator is idle, and nothing is pending",
-    async () => (await simulator.isIdle()) && (await pendingNow()) === 0,
+    async () => (await simulator.isIdle()) && (await countPending(client)) === 0,
     patience,
   );
   for (const id of conversationIds) {
@@ -106,6 +99,13 @@ export async function settledByApi(client: Client, simulator: SimulatorClient, c
       patience,
     );
   }
+}
+
+/** Deliveries that wait or are under way. */
+export async function countPending(client: Client): Promise<number> {
+  const { data } = await client.channelAccounts.list();
+  const healths = await Promise.all(data.map((account) => client.channelAccounts.health(account.channel_account_id)));
+  return healths.reduce((sum, { pending }) => sum + pending, 0);
 }
 
 const ends = new Map(connectors.map(({ channel, capabilities }) => [channel, capabilities.receipts.at(-1)]));
