@@ -8,7 +8,7 @@ import { topics } from "../../topics.ts";
 import { type OutgoingRecord, wakeLanes } from "../outgoing.ts";
 import { type AccountGate, openAccountGate, untilOneEnds } from "./account-gate.ts";
 import { type AttemptDeps, type AttemptResult, openAttempts, unbounded } from "./attempts.ts";
-import { Lane, maxQueued } from "./lanes.ts";
+import { Lane } from "./lanes.ts";
 import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
@@ -156,11 +156,7 @@ export function openDeliverer(deps: DelivererDeps) {
       return proceed(lane, troubleMs);
     }
     troubles.worked(part);
-    lane.isComplete &&= heads.length < maxQueued;
-    for (const head of heads) {
-      lane.queue.push(head);
-      lane.lastOrdinal = head.ordinal;
-    }
+    lane.loaded(heads);
     proceed(lane, heads[0]?.waitMs ?? 0);
   }
 

@@ -48,3 +48,13 @@ test("a lower place that becomes known late is loaded from there", () => {
   lane.startLoading();
   assert.equal(lane.lastOrdinal, 4);
 });
+
+// Once it was not loaded, and waited for the next start.
+test("a place that becomes known while the lane is loaded is sent, even when the load has found a later one", () => {
+  const lane = new Lane("lane", account, 0);
+  lane.startLoading();
+  lane.enqueue(waiting(1));
+  lane.loaded([waiting(2)]);
+  assert.deepEqual(lane.queue, [waiting(2)]);
+  assert.deepEqual([lane.isComplete, lane.lastOrdinal], [false, 0]);
+});

@@ -20,10 +20,8 @@ export class Lane {
   state: "idle" | "ready" | "busy" | "parked" | "loading" | "gone" = "idle";
   queue: Waiting[] = [];
   isComplete = true;
-  /** The highest place that was ever queued. */
+  /** The highest place in the queue so far; lower when one below it became known. The next load begins after it. */
   lastOrdinal = 0;
-  /** The lowest place that became known after a higher one, to load from there. */
-  lateOrdinal = Number.POSITIVE_INFINITY;
   cancelTimer = () => {};
 
   constructor(laneId: string, channelAccountId: ChannelAccountId, partition: number) {
@@ -42,27 +40,32 @@ export class Lane {
    */
   enqueue(waiting: Waiting): void {
     if (this.queue.some(({ deliveryId }) => deliveryId === waiting.deliveryId)) return;
-    const isLate = waiting.ordinal <= this.lastOrdinal;
-    if (isLate) this.lateOrdinal = Math.min(this.lateOrdinal, waiting.ordinal);
-    if (isLate || !this.isComplete || this.state === "loading" || this.queue.length >= maxQueued) {
+    const hasRoom = this.isComplete && this.state !== "loading" && this.queue.length < maxQueued;
+    if (hasRoom && waiting.ordinal > this.lastOrdinal) {
+      this.queue.push(waiting);
+      this.lastOrdinal = waiting.ordinal;
+    } else {
       this.isComplete = false;
-      return;
+      this.lastOrdinal = Math.min(this.lastOrdinal, waiting.ordinal - 1);
     }
-    this.queue.push(waiting);
-    this.lastOrdinal = waiting.ordinal;
   }
 
   startLoading(): void {
     this.state = "loading";
     this.isComplete = true;
-    this.lastOrdinal = Math.min(this.lastOrdinal, this.lateOrdinal - 1);
-    this.lateOrdinal = Number.POSITIVE_INFINITY;
+  }
+
+  /** At most `maxQueued`. What became known meanwhile may be lower: then the next load begins where this one did. */
+  loaded(heads: readonly Waiting[]): void {
+    this.queue.push(...heads);
+    if (this.isComplete) this.lastOrdinal = heads.at(-1)?.ordinal ?? this.lastOrdinal;
+    this.isComplete &&= heads.length < maxQueued;
   }
 
   /** What waits from this place on is loaded before the lane sends again. */
   forgetQueue(from: number): void {
-    this.lateOrdinal = Math.min(this.lateOrdinal, from);
     this.queue = [];
     this.isComplete = false;
+    this.lastOrdinal = Math.min(this.lastOrdinal, from - 1);
   }
 }
