@@ -21,15 +21,10 @@ export interface LanePlace {
 }
 
 /** Publishes deliveries, in the caller's transaction; call `wakeOutgoing` after the commit. */
-export async function publishOutgoing(
-  bus: Bus,
-  tx: Db,
-  places: readonly LanePlace[],
-  more: Pick<OutgoingRecord, "isChanged"> = {},
-): Promise<void> {
+export async function publishOutgoing(bus: Bus, tx: Db, places: readonly LanePlace[], isChanged?: true): Promise<void> {
   for (const [channel, rows] of Map.groupBy(places, (place) => place.channel)) {
     const records = rows.map(({ laneId, deliveryId, channelAccountId: accountId, ordinal }) => {
-      return { key: laneId, value: { deliveryId, accountId, ordinal, ...more } satisfies OutgoingRecord };
+      return { key: laneId, value: { deliveryId, accountId, ordinal, isChanged } satisfies OutgoingRecord };
     });
     await bus.publish(tx, topics.outgoing(channel), records);
   }
@@ -41,6 +36,6 @@ export function wakeOutgoing(bus: Bus, places: readonly Pick<LanePlace, "channel
 
 /** Makes lanes check deliveries again whose state was changed elsewhere. */
 export async function wakeLanes(bus: Bus, db: Db, places: readonly LanePlace[]): Promise<void> {
-  await publishOutgoing(bus, db, places, { isChanged: true });
+  await publishOutgoing(bus, db, places, true);
   wakeOutgoing(bus, places);
 }

@@ -22,8 +22,7 @@ export async function readWebhook(deps: ReadDeps, webhook: KeptWebhook): Promise
   const messages: InboundMessage[] = [];
   const ignored: string[] = [];
   let read = 0;
-  const request = { headers: webhook.headers, rawBody: webhook.rawBody };
-  for (const event of connector.parse(request, account.credentials)) {
+  for (const event of connector.parse(webhook, account.credentials)) {
     if (event.kind === "receipt") receipts.push(toReceipt(webhook, event));
     else if (event.kind === "message") messages.push({ account, webhookId: webhook.webhookId, event });
     else ignored.push(event.what);

@@ -63,11 +63,10 @@ export function openDeliverer(deps: DelivererDeps) {
   let isClosing = false;
   let whenQuiet = () => {};
 
-  const fence = () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId });
   const attempts = openAttempts({
     ...deps,
     connector: { ...connector, send: sendPart },
-    fence,
+    fence: () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId }),
     isClosing: () => isClosing,
   });
   const loader = openBatcher<Lane, PendingHead[]>({

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import type { SendOutcome } from "../../connectors/connector.ts";
-import { judge } from "./judge.ts";
+import { backoffMs, judge } from "./judge.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
 const policy = { baseMs: 1_000, maxMs: 900_000, totalMs: 86_400_000, unknownGraceMs: 30_000 };
@@ -46,4 +47,22 @@ test("retries end when the next attempt would be too late", () => {
   assert.equal(decide(retry(null), { attempt: 99, retriedForMs: 86_400_000 - 900_000 }).isFinal, false);
   assert.equal(decide(retry(null), { attempt: 99, retriedForMs: 86_400_000 - 899_999 }).code, "RETRIES_EXHAUSTED");
   assert.equal(decide(retry(86_400_001)).code, "RETRIES_EXHAUSTED");
+});
+
+test("waits double up to the maximum", () => {
+  const waits = [1, 2, 3, 4, 10, 11, 50, 5_000].map((attempts) => backoffMs(policy, attempts, null, () => 0));
+  assert.deepEqual(waits, [1_000, 2_000, 4_000, 8_000, 512_000, 900_000, 900_000, 900_000]);
+});
+
+test("jitter shortens a wait by a quarter at most, and never below what the platform asked for", () => {
+  const chance = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 100 }), fc.option(fc.nat(10_000_000)), chance, (attempts, asked, random) => {
+      const full = backoffMs(policy, attempts, null, () => 0);
+      const wait = backoffMs(policy, attempts, asked, () => random);
+      assert.ok(wait >= full * 0.75 - 1);
+      assert.ok(wait <= Math.max(full, (asked ?? 0) * 1.05) + 1);
+      if (asked !== null) assert.ok(wait >= asked);
+    }),
+  );
 });

@@ -1,11 +1,16 @@
 import type { Capabilities, SendOutcome } from "../../connectors/connector.ts";
+import { doubledMs } from "../../lib/backoff.ts";
 import type { Random } from "../../lib/clock.ts";
-import { backoffMs, type RetryPolicy } from "./backoff.ts";
 import type { FinishedAttempt } from "./finish-attempts.ts";
 import type { SendResult } from "./send-delivery.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
-export interface JudgePolicy extends RetryPolicy {
+export interface JudgePolicy {
+  /** The wait after the first failed attempt, doubled after each further one. */
+  baseMs: number;
+  maxMs: number;
+  /** Retries end this long after the first attempt. */
+  totalMs: number;
   /** How long an attempt without a response waits for a receipt before it is repeated. */
   unknownGraceMs: number;
 }
@@ -37,6 +42,21 @@ export function judge(
     return { ...finished, error: { code: "RETRIES_EXHAUSTED", message }, isFinal: true, retryAfterMs: null };
   }
   return { ...finished, error, isFinal: false, retryAfterMs: waitMs };
+}
+
+/**
+ * The wait after the `attempts`-th attempt: 75 to 100 % of the doubled base, and at least what the platform asked for
+ * plus up to 5 %, so that retries spread out.
+ */
+export function backoffMs(
+  policy: Pick<JudgePolicy, "baseMs" | "maxMs">,
+  attempts: number,
+  askedMs: number | null,
+  random: Random,
+): number {
+  const doubled = doubledMs({ firstMs: policy.baseMs, longestMs: policy.maxMs }, attempts);
+  const own = doubled * (1 - random() * 0.25);
+  return Math.round(Math.max(own, askedMs === null ? 0 : askedMs * (1 + random() * 0.05)));
 }
 
 export function codeOf(outcome: Exclude<SendOutcome, { kind: "sent" }>): string {

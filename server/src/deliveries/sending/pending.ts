@@ -1,14 +1,11 @@
-import type { ChannelAccountId } from "../../lib/ids.ts";
 import { all, type Db, run } from "../../lib/query.ts";
-import { maxQueued, type Waiting } from "./lanes.ts";
+import { type Lane, maxQueued, type Waiting } from "./lanes.ts";
 
-interface PendingLane {
-  laneId: string;
-  channelAccountId: ChannelAccountId;
-  partition: number;
-}
-
-export function pendingLanes(db: Db, channel: string, partitions: readonly number[]): Promise<PendingLane[]> {
+export function pendingLanes(
+  db: Db,
+  channel: string,
+  partitions: readonly number[],
+): Promise<Pick<Lane, "laneId" | "channelAccountId" | "partition">[]> {
   return all(
     db,
     `SELECT DISTINCT lane_id AS "laneId", channel_account_id AS "channelAccountId", partition FROM deliveries
@@ -23,11 +20,7 @@ export interface PendingHead extends Waiting {
 }
 
 /** The deliveries of each lane after its `lastOrdinal`, oldest first, at most `maxQueued`. */
-export async function loadPending(
-  db: Db,
-  channel: string,
-  lanes: readonly { laneId: string; partition: number; lastOrdinal: number }[],
-): Promise<PendingHead[][]> {
+export async function loadPending(db: Db, channel: string, lanes: readonly Lane[]): Promise<PendingHead[][]> {
   const rows = await all<PendingHead & { laneId: string }>(
     db,
     `SELECT l.lane_id AS "laneId", d.delivery_id AS "deliveryId", d.ordinal,
