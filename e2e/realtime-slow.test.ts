@@ -5,14 +5,13 @@ import { type IncomingMessage, request } from "node:http";
 import { Socket } from "node:net";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import pg from "pg";
 import { closeTimeoutMs, lowWaterBytes } from "../server/src/realtime/outlet.ts";
 import { maxFrameBytes } from "../server/src/realtime/sockets.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { listen, positionOf } from "./src/listener.ts";
+import { memoryInUse } from "./src/memory-in-use.ts";
 
 /** Far more than the buffers of a machine take for one connection. */
 const count = 600;
@@ -54,7 +53,7 @@ test("waiting frames are kept parsed, not as bytes", async () => {
   const { access_token: token } = await hub.logIn("admin");
   await flood(hub, async () => {});
   const sockets = await Promise.all(Array.from({ length: 10 }, () => listen({ url: hub.url, token, starts: false })));
-  const before = await bufferBytes();
+  const before = (await memoryInUse()).arrayBuffers;
   const long = '{"type":"ping"}'.padStart(maxFrameBytes);
   for (const { socket } of sockets) {
     socket.pause();
@@ -66,7 +65,7 @@ test("waiting frames are kept parsed, not as bytes", async () => {
     return readBytes(Number(new URL(hub.url).port)).filter((bytes) => bytes > expected).length === sockets.length;
   });
   // What is sent to each client and not read: about 128 KiB.
-  const grown = (await bufferBytes()) - before - sockets.length * 2 * lowWaterBytes;
+  const grown = (await memoryInUse()).arrayBuffers - before - sockets.length * 2 * lowWaterBytes;
   for (const socket of sockets) socket.cut();
   assert.ok(grown < (sockets.length * expected) / 4, `${grown} bytes`);
 });
@@ -111,18 +110,6 @@ test("streams and sockets that disconnect while they connect free their places",
 
 /** Fewer than a socket may send at once. */
 const framesAtOnce = 45;
-
-/** Hubs in this process clear the flag again. */
-setFlagsFromString("--expose-gc");
-const collectGarbage: () => void = runInNewContext("gc");
-
-/** Bytes of buffers in this process, without unreferenced ones. */
-async function bufferBytes(): Promise<number> {
-  collectGarbage();
-  await delay(0);
-  collectGarbage();
-  return process.memoryUsage().arrayBuffers;
-}
 
 /** Bytes that this process has read from each connection to its port. */
 function readBytes(port: number): number[] {
