@@ -135,17 +135,14 @@ WITH input AS MATERIALIZED (
       coalesce(d.read_at, CASE WHEN n.status = 'read'
         THEN greatest(i.read_at, d.delivered_at, d.sent_at, d.retry_from) END),
       CASE WHEN n.status = 'failed' THEN coalesce(d.failed_at, $1::timestamptz) END,
-      CASE WHEN NOT u.is_unusual THEN d.started_at END,
-      CASE WHEN u.is_unusual THEN NULL WHEN d.status >= 'delivered' THEN d.delivered_by
-        WHEN n.status = 'delivered' THEN coalesce(i.delivered_by, i.first_by) WHEN n.status = 'read' THEN i.delivered_by END,
-      CASE WHEN u.is_unusual THEN NULL WHEN d.status < 'read' AND n.status = 'read' THEN i.read_by ELSE d.read_by END,
-      CASE WHEN u.is_unusual THEN delivery_history(d) || (
-        SELECT jsonb_agg(jsonb_build_object('status', r.status, 'at', $1::timestamptz, 'cause', 'receipt',
-          'webhook_id', r.webhook_id, 'platform_at', r.platform_at) ORDER BY r.status)
-        FROM ${changes("d.status", "n.status")} r) ELSE d.history END
-    FROM (SELECT ${next} AS status, ${newIds} AS ids OFFSET 0) n, LATERAL (
-      SELECT n.status <> d.status
-        AND (n.status = 'failed' OR d.status = 'failed' OR d.status < 'sent' OR i.first_by IS NULL) AS is_unusual OFFSET 0) u)
+      CASE WHEN n.status = d.status THEN d.started_at END,
+      CASE WHEN n.status = d.status THEN d.delivered_by END,
+      CASE WHEN n.status = d.status THEN d.read_by END,
+      CASE WHEN n.status = d.status THEN d.history ELSE delivery_history(d) || (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('status', r.status, 'at', $1::timestamptz, 'cause', 'receipt',
+          'webhook_id', r.webhook_id, 'platform_at', r.platform_at) ORDER BY r.status), '[]')
+        FROM ${changes("d.status", "n.status")} r) END
+    FROM (SELECT ${next} AS status, ${newIds} AS ids OFFSET 0) n)
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id
     AND (d.part_count > 1 OR ${isKnown} AND ${next} <> d.status OR NOT ${isKnown} AND ${isLearned})
