@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { RequestError } from "../errors.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
@@ -9,7 +8,7 @@ import { topics } from "../topics.ts";
 describe("messages are routed when they are accepted", { skip: process.env.FUSE === "off" }, () => {
   test("accepting routes the message and starts its attempt, and puts nothing on the bus", async () => {
     await using line = await startPipeline();
-    await owned(line);
+    await line.owned();
     const chat = await line.addConversation(await line.addPerson("ana"));
     const { messageId, seq } = await line.say(chat, "oi");
     await line.settled();
@@ -33,7 +32,7 @@ describe("messages are routed when they are accepted", { skip: process.env.FUSE 
 
   test("messages of one lane, accepted together and while one is under way, are sent in order", async () => {
     await using line = await startPipeline();
-    await owned(line);
+    await line.owned();
     const chat = await line.addConversation(await line.addPerson("ana"));
     const texts = Array.from({ length: 40 }, (_, index) => `${index}`);
     await Promise.all(texts.slice(0, 20).map((text) => line.say(chat, text)));
@@ -44,7 +43,7 @@ describe("messages are routed when they are accepted", { skip: process.env.FUSE 
 
   test("a message does not overtake one that waits for the step", async () => {
     await using line = await startPipeline({ routes: false });
-    await owned(line);
+    await line.owned();
     const chat = await line.addConversation(await line.addPerson("ana"));
     await run(line.pool, "UPDATE conversations SET last_seq = 1 WHERE conversation_id = $1", [chat]);
     const { messageId } = await line.say(chat, "second");
@@ -61,48 +60,6 @@ describe("messages are routed when they are accepted", { skip: process.env.FUSE 
     line.deliver();
     await line.settled();
     assert.deepEqual(line.texts(), ["oi"]);
-  });
-
-  test("a member, an address or an account that changes between plan and commit: the step routes by what is so", async () => {
-    for (const [change, isAccepted] of [
-      ["DELETE FROM members WHERE participant_id = $1", false],
-      ["UPDATE channel_accounts SET status = 'disabled' WHERE $1::uuid IS NOT NULL", false],
-      ["UPDATE addresses SET identifier = 'other' WHERE participant_id = $1", true],
-      [
-        `INSERT INTO members (conversation_id, participant_id, joined_at)
-         SELECT conversation_id, (SELECT participant_id FROM addresses WHERE participant_id <> $1), now()
-         FROM members WHERE participant_id = $1`,
-        true,
-      ],
-    ] as const) {
-      await using line = await startPipeline({ routes: false });
-      await owned(line);
-      const ana = await line.addPerson("ana");
-      await line.addPerson("ben");
-      const chat = await line.addConversation(ana);
-      await line.say(chat, "warm");
-      await line.settled();
-      const client = await line.admin.connect();
-      await client.query("BEGIN");
-      // The message is planned, and waits for the conversation's row.
-      await client.query("SELECT FROM conversations FOR UPDATE");
-      const saying = line.say(chat, "oi");
-      await until("it waits", async () => {
-        const { rows } = await client.query(
-          "SELECT FROM pg_stat_activity WHERE application_name = 'chat4all accept' AND wait_event_type = 'Lock'",
-        );
-        return rows.length > 0;
-      });
-      await client.query("SET LOCAL session_replication_role = replica");
-      await client.query(change, [ana]);
-      await client.query("COMMIT");
-      client.release();
-      const outcome = await saying.catch((error: RequestError) => error.code);
-      assert.equal(typeof outcome === "object", isAccepted, String(outcome));
-      assert.equal((await one<{ count: number }>(line.pool, "SELECT count(*)::int AS count FROM deliveries")).count, 1);
-      assert.equal(await line.bus.lag(topics.messageProcessing, "route"), isAccepted ? 1 : 0);
-      assert.deepEqual(line.texts(), ["warm"]);
-    }
   });
 
   test("a consumer that takes over waits for the commits that may start attempts, and then finds their deliveries", async () => {
@@ -127,7 +84,7 @@ describe("messages are routed when they are accepted", { skip: process.env.FUSE 
 
   test("a commit whose response is lost sends its message once", async () => {
     await using line = await startPipeline();
-    await owned(line);
+    await line.owned();
     const chat = await line.addConversation(await line.addPerson("ana"));
     const saying = Array.from({ length: 100 }, (_, index) => line.say(chat, `${index}`));
     for (let cut = 0; cut < 5; cut += 1) {
@@ -145,16 +102,6 @@ describe("messages are routed when they are accepted", { skip: process.env.FUSE 
     assert.ok(tries[0]!.attempts >= line.texts().length, "an attempt was made without a record");
   });
 });
-
-async function owned(line: Pipeline): Promise<void> {
-  await until("the deliverer is ready", async () =>
-    [...line.deliverers].some((deliverer) => {
-      const reservation = deliverer.reserve(line.laneOf("nobody"), line.accountId);
-      reservation?.release(true);
-      return reservation !== null;
-    }),
-  );
-}
 
 /** Records on the topic of deliveries. */
 async function published(line: Pipeline): Promise<number> {

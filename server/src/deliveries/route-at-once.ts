@@ -67,7 +67,6 @@ async function planRoutes(
     loadFewMembers(db, workspaceId, conversationIds, mostMembers),
     loadAccounts(db, [workspaceId]),
   ]);
-  if (membersOf.size === 0) return null;
   const deliveries: NewDelivery[] = [];
   const held = new Map<string, Held>();
   using release = new DisposableStack();
@@ -77,14 +76,21 @@ async function planRoutes(
     if (members === undefined) continue;
     const payload = JSON.parse(message.payload) as MessagePayload;
     const toRoute = routeOf(message, payload, steps[index]!, now);
-    for (const planned of planDeliveries(toRoute, members.recipients, accounts, capabilitiesOf)) {
-      const delivery = toDelivery(bus, toRoute, planned);
-      if (planned.kind === "channel") hold(deps, held, delivery, message, payload, now);
+    const planned = planDeliveries(toRoute, members.recipients, accounts, capabilitiesOf);
+    // The commit checks that what was planned can still be sent, not whether the rest now could be: the step does that.
+    if (planned.some(({ kind }) => kind === "unroutable")) {
+      membersOf.delete(message.conversationId);
+      continue;
+    }
+    for (const one of planned) {
+      const delivery = toDelivery(bus, toRoute, one);
+      if (one.kind === "channel") hold(deps, held, delivery, message, payload, now);
       deliveries.push(delivery);
     }
     if (deliveries.length > mostDeliveries) return null;
     if ((index + 1) % plannedAtATime === 0) await othersTurn();
   }
+  if (membersOf.size === 0) return null;
   release.move();
   return toPlan(deps, membersOf, deliveries, held);
 }

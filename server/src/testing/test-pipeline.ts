@@ -307,6 +307,15 @@ export async function startPipeline(options: PipelineOptions = {}) {
       await bus.publish(pool, topics.outgoing(testChannel), [{ key: laneId, value: record }]);
       bus.wake(topics.outgoing(testChannel));
     },
+    /** Resolves when a deliverer owns lanes, and so starts what is routed when it is accepted. */
+    owned: () =>
+      until("a deliverer owns its lanes", () =>
+        [...deliverers].some((deliverer) => {
+          const reservation = deliverer.reserve(laneOf(account.channelAccountId, "nobody"), account.channelAccountId);
+          reservation?.release(true);
+          return reservation !== null;
+        }),
+      ),
     routed: () =>
       until("every message is routed", async () => (await bus.lag(topics.messageProcessing, "route")) === 0),
     /** Resolves when everything accepted was routed and nothing is left to send. */
