@@ -4,7 +4,7 @@ import type { Bus } from "../bus/bus.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import type { RequestDb } from "../database-roles.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
-import type { Log } from "../lib/postgres.ts";
+import { isServerError, type Log } from "../lib/postgres.ts";
 import { plainArray } from "../lib/query.ts";
 import type { MessageRouter, NewMessage, RoutePlan } from "../messages/messages.ts";
 import { topics } from "../topics.ts";
@@ -126,7 +126,7 @@ function toPlan(
     },
     failed(error) {
       log.info({ err: error, deliveries: deliveries.length }, "messages could not be routed at once: the step does it");
-      releaseAll(held, false);
+      releaseAll(held, isServerError(error));
     },
   };
 }

@@ -129,6 +129,11 @@ export function isRetryableDbError(error: unknown): boolean {
   return lostConnection.test(error.message) || isRetryableDbError(error.cause);
 }
 
+/** An error of the server that leaves the connection usable. What ran outside of a transaction was not committed. */
+export function isServerError(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.severity === "ERROR";
+}
+
 export function isUniqueViolation(error: unknown): error is pg.DatabaseError {
   return error instanceof pg.DatabaseError && error.code === "23505";
 }

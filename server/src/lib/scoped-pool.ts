@@ -1,5 +1,5 @@
-import pg from "pg";
-import type { PoolOf } from "./postgres.ts";
+import type pg from "pg";
+import { isServerError, type PoolOf } from "./postgres.ts";
 
 /** For row-level security. Sets the value only on a connection that had another: one scope costs nothing. */
 export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string): (value: string) => PoolOf<Role> {
@@ -27,8 +27,7 @@ export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string):
       client.release();
       return result;
     } catch (error) {
-      // An error of the server leaves the connection usable; any other may not.
-      client.release(error instanceof pg.DatabaseError && error.severity === "ERROR" ? undefined : (error as Error));
+      client.release(isServerError(error) ? undefined : (error as Error));
       throw error;
     }
   }
