@@ -36,6 +36,7 @@ export async function readWebhook(deps: ReadDeps, webhook: KeptWebhook): Promise
       "a webhook had no effect, or only some of its events had one",
     );
   }
+  if (webhook.rawBody.length > longBytes) await othersTurn();
   return { receipts, messages };
 }
 

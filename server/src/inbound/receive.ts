@@ -1,9 +1,8 @@
-import { setImmediate as othersTurn } from "node:timers/promises";
 import type { BusRecord } from "../bus/bus.ts";
 import { applyReceipts, type Receipt } from "../deliveries/deliveries.ts";
 import { inParts } from "../lib/in-parts.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
-import { longBytes, readWebhook } from "./read-webhook.ts";
+import { readWebhook } from "./read-webhook.ts";
 import { receiveMessages } from "./receive-messages.ts";
 import { type InboundRecord, type KeptWebhook, loadWebhooks, noteWebhookError } from "./webhooks.ts";
 
@@ -28,7 +27,6 @@ async function receiveLoaded(deps: ReceiveDeps, webhooks: readonly KeptWebhook[]
     if (events === null) await noteWebhookError(deps.db, webhook.webhookId, "its channel account was deleted");
     for (const receipt of events?.receipts ?? []) receipts.push(receipt);
     for (const message of events?.messages ?? []) messages.push(message);
-    if (webhook.rawBody.length > longBytes) await othersTurn();
   }
   for (const some of inParts(receipts, () => 1, receiptsAtATime)) await applyReceipts(deps, some);
   const workspaces = new Set(receipts.length === 0 ? [] : webhooks.map(({ workspaceId }) => workspaceId));

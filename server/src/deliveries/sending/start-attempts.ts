@@ -51,7 +51,7 @@ export async function startAttempts(
   now: Date,
   partBytes: number,
 ): Promise<Start[]> {
-  const { rows } = await db.query<Omit<StartedDelivery, "kind" | "startedAt">>({
+  const { rows } = await db.query<Omit<StartedDelivery, "sentParts"> & { sentParts: string[] | null }>({
     name: "start_attempts",
     text: statement,
     values: [plainArray(deliveryIds.toSorted()), now, fence.topic, fence.group, fence.ownerId, partBytes],
@@ -61,7 +61,7 @@ export async function startAttempts(
   const pending = others.length === 0 ? new Set() : await findPending(db, others);
   return deliveryIds.map((deliveryId) => {
     const row = started.get(deliveryId);
-    if (row !== undefined) return { ...row, kind: "started", startedAt: now };
+    if (row !== undefined) return { ...row, kind: "started", startedAt: now, sentParts: row.sentParts ?? [] };
     return { kind: pending.has(deliveryId) ? "fenced" : "settled" };
   });
 }
@@ -101,7 +101,7 @@ WITH started AS (
   SELECT s.delivery_id AS "deliveryId", s.workspace_id AS "workspaceId", s.message_id AS "messageId", s.identifier,
     s.channel_account_id AS "channelAccountId", s.attempts AS attempt,
     extract(epoch FROM now() - s.retry_from)::float8 * 1000 AS "retriedForMs",
-    coalesce(s.provider_message_ids, '{}') AS "sentParts", s.payload,
+    s.provider_message_ids AS "sentParts", s.payload,
     CASE WHEN s.direction = 'inbound' THEN (
       SELECT p.display_name FROM conversations c JOIN participants p ON p.participant_id = s.sender_id
       WHERE c.conversation_id = s.conversation_id AND c.type = 'group'
