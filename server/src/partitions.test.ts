@@ -13,6 +13,7 @@ import { dropOldPartitions, makeMissingPartitions } from "./partitions.ts";
 import { createTestDatabase } from "./testing/test-database.ts";
 import { type Pipeline, startPipeline } from "./testing/test-pipeline.ts";
 import { dropEmptyPartitions } from "./testing/watch-partitions.ts";
+import { topics } from "./topics.ts";
 
 const dayMs = 86_400_000;
 const log: Log = { info() {}, warn() {}, error() {} };
@@ -41,6 +42,8 @@ test("messages are accepted, sent and receipted while partitions are made and dr
   await received("received long ago", place.clock.now());
   place.aheadMs = 0;
   await received("received today", now);
+  await line.owned();
+  const before = await line.published(topics.messageProcessing);
   const young: string[] = [];
   let isOver = false;
   const change = async () => {
@@ -59,6 +62,9 @@ test("messages are accepted, sent and receipted while partitions are made and dr
   };
   await Promise.all([change(), send()]);
 
+  const published = (await line.published(topics.messageProcessing)) - before;
+  if (process.env.FUSE !== "off")
+    assert.ok(published < young.length / 2, `${published} of ${young.length} were routed later`);
   const missing = await all(
     line.admin,
     `SELECT m.message_id, d.status, count(a.*) AS attempts FROM unnest($1::uuid[]) AS m (message_id)

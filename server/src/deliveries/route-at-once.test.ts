@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { all, one, run } from "../lib/query.ts";
-import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { startPipeline, testChannel } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
 import { topics } from "../topics.ts";
+
+const outgoing = topics.outgoing(testChannel);
 
 describe("messages are routed when they are accepted", { skip: process.env.FUSE === "off" }, () => {
   test("accepting routes the message and starts its attempt, and puts nothing on the bus", async () => {
@@ -19,7 +21,7 @@ describe("messages are routed when they are accepted", { skip: process.env.FUSE 
       history.map(({ cause }) => cause),
       causes,
     );
-    assert.equal(await published(line), 0);
+    assert.equal(await line.published(outgoing), 0);
     const { events } = await one<{ events: string }>(
       line.pool,
       `SELECT events FROM events WHERE events LIKE '[["m",%'`,
@@ -56,7 +58,7 @@ describe("messages are routed when they are accepted", { skip: process.env.FUSE 
     const chat = await line.addConversation(await line.addPerson("ana"));
     const { messageId } = await line.say(chat, "oi");
     const [delivery] = await line.deliveriesOf(messageId);
-    assert.deepEqual([delivery!.status, delivery!.attempts, await published(line)], ["accepted", 0, 1]);
+    assert.deepEqual([delivery!.status, delivery!.attempts, await line.published(outgoing)], ["accepted", 0, 1]);
     line.deliver();
     await line.settled();
     assert.deepEqual(line.texts(), ["oi"]);
@@ -102,14 +104,3 @@ describe("messages are routed when they are accepted", { skip: process.env.FUSE 
     assert.ok(tries[0]!.attempts >= line.texts().length, "an attempt was made without a record");
   });
 });
-
-/** Records on the topic of deliveries. */
-async function published(line: Pipeline): Promise<number> {
-  const topic = topics.outgoing(line.account.channel);
-  const { count } = await one<{ count: number }>(
-    line.pool,
-    "SELECT coalesce(sum(next_offset - 1), 0)::int AS count FROM bus_heads WHERE topic = $1",
-    [topic],
-  );
-  return count;
-}

@@ -66,7 +66,7 @@ interface StoredDelivery {
   history: { status: string; cause: string; at: string }[];
 }
 
-const testChannel = "phone";
+export const testChannel = "phone";
 const quiet: Log = { info() {}, warn() {}, error() {} };
 let calls = 0;
 
@@ -316,6 +316,11 @@ export async function startPipeline(options: PipelineOptions = {}) {
           return reservation !== null;
         }),
       ),
+    /** Records that were published on a topic. */
+    async published(topic: string): Promise<number> {
+      const text = "SELECT coalesce(sum(next_offset - 1), 0)::int AS count FROM bus_heads WHERE topic = $1";
+      return (await one<{ count: number }>(pool, text, [topic])).count;
+    },
     routed: () =>
       until("every message is routed", async () => (await bus.lag(topics.messageProcessing, "route")) === 0),
     /** Resolves when everything accepted was routed and nothing is left to send. */
