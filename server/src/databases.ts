@@ -68,11 +68,13 @@ const scope = "chat4all.workspace_id";
 
 /**
  * The pipeline's statements read single rows by index, and are planned once. By default the planner scans whole
- * tables while they are small, and keeps those plans once the tables are large.
+ * tables while they are small, and keeps those plans once the tables are large. Where the policies name the workspace, it
+ * would read all rows of the workspace once and keep them in memory (`enable_material`).
  */
 export const lookUps = [
   "enable_seqscan=off",
   "enable_hashjoin=off",
   "enable_mergejoin=off",
+  "enable_material=off",
   "plan_cache_mode=force_generic_plan",
 ];

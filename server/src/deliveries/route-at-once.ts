@@ -69,17 +69,20 @@ async function planRoutes(
   ]);
   const deliveries: NewDelivery[] = [];
   const held = new Map<string, Held>();
+  let isWhole = true;
   using release = new DisposableStack();
   release.defer(() => releaseAll(held, true));
   for (const [index, message] of messages.entries()) {
     const members = membersOf.get(message.conversationId);
-    if (members === undefined) continue;
     const payload = JSON.parse(message.payload) as MessagePayload;
     const toRoute = routeOf(message, payload, steps[index]!, now);
-    const planned = planDeliveries(toRoute, members.recipients, accounts, capabilitiesOf);
+    const planned = planDeliveries(toRoute, members?.recipients ?? [], accounts, capabilitiesOf);
+    const isFromMember = !message.mustBeMember || members?.ids.includes(message.senderId);
+    isWhole &&= isFromMember === true && planned.some(({ kind }) => kind === "channel");
     // The commit checks that what was planned can still be sent, not whether the rest now could be: the step does that.
     if (planned.some(({ kind }) => kind === "unroutable")) {
       membersOf.delete(message.conversationId);
+      isWhole = false;
       continue;
     }
     for (const one of planned) {
@@ -92,7 +95,7 @@ async function planRoutes(
   }
   if (membersOf.size === 0) return null;
   release.move();
-  return toPlan(deps, membersOf, deliveries, held);
+  return toPlan(deps, membersOf, deliveries, held, isWhole);
 }
 
 function toPlan(
@@ -100,19 +103,22 @@ function toPlan(
   membersOf: ReadonlyMap<string, Members>,
   deliveries: readonly NewDelivery[],
   held: Map<string, Held>,
+  isWhole: boolean,
 ): RoutePlan {
   return {
     conversations: membersOf,
+    isWhole,
     text: (first, accepted) => `planned AS MATERIALIZED (
-      SELECT ${plannedArray("m.base + i.seq")} AS deliveries
-      FROM ${plannedRows(first + 2)} JOIN moved m ON m.conversation_id = i.conversation_id WHERE m.is_routed
+      SELECT ${plannedArray("(b.bases ->> i.conversation_id::text)::bigint + i.seq")} AS deliveries
+      FROM (SELECT jsonb_object_agg(conversation_id, base) AS bases FROM moved WHERE is_routed) b, ${plannedRows(first + 2)}
+      WHERE b.bases ? i.conversation_id::text
     ), published AS MATERIALIZED (
       SELECT w.started, w.channel FROM (${accepted}) a, planned p
       CROSS JOIN LATERAL write_deliveries($1, p.deliveries, 'deliver', a.events, a.event_count, $${first}, $${first + 1}) w
     )`,
     values: [
       plainArray([...membersOf.keys()]),
-      plainArray([...membersOf.values()].map(({ count }) => count)),
+      [...membersOf.values()].map(({ ids }) => plainArray(ids)),
       ...plannedValues(deliveries),
     ],
     written(rows) {

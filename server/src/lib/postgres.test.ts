@@ -4,7 +4,7 @@ import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { createTestDatabase, type TestDatabase } from "../testing/test-database.ts";
 import { until } from "../testing/until.ts";
 import { isRetryableDbError, type Log, openPool, type PoolClient, transaction } from "./postgres.ts";
-import { jsonArray, plainArray } from "./query.ts";
+import { joinTexts, plainArray, splitTexts } from "./query.ts";
 
 describe("a pool", () => {
   const lines: string[] = [];
@@ -29,7 +29,7 @@ describe("a pool", () => {
     assert.equal((await pool.query("select count(*) from note")).rows[0].count, 0);
   });
 
-  test("writes arrays that PostgreSQL reads as they were", async () => {
+  test("writes texts and arrays that PostgreSQL reads as they were", async () => {
     const texts = [
       "",
       "null",
@@ -42,12 +42,13 @@ describe("a pool", () => {
       "👍\u2028",
       "\ud800",
       "\u0000",
+      "\u001e",
     ];
     const values = [...texts, null, 1.5, [texts, []], { [texts.join("")]: texts }];
     for (const given of [values, ["NULL"], []]) {
       const json = given.map((value) => JSON.stringify(value));
-      const { rows } = await pool.query("select $1::text[] as jsons, $2::text[] as plain", [
-        jsonArray(json),
+      const { rows } = await pool.query(`select ${splitTexts("$1")} as jsons, $2::text[] as plain`, [
+        joinTexts(json),
         plainArray([1, true, null, "a-b", undefined]),
       ]);
       assert.deepEqual(rows[0].jsons, json);

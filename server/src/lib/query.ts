@@ -38,12 +38,20 @@ export function plainArray(values: readonly (string | number | boolean | null | 
   return `{${values.map((value) => value ?? "NULL").join(",")}}`;
 }
 
+/** Ends no text of JSON: `JSON.stringify` escapes it. */
+const separator = "\x1e";
+
 /**
- * For texts of JSON as `JSON.stringify` writes it: they have no character that JSON and an array write in two ways, and
- * the driver's check of each is slow.
+ * Texts of JSON as one parameter for `splitTexts`. In an array they would be escaped here and read there character by
+ * character.
  */
-export function jsonArray(values: readonly string[]): string {
-  return `{${JSON.stringify(values).slice(1, -1)}}`;
+export function joinTexts(texts: readonly string[]): string {
+  return texts.join(separator);
+}
+
+/** SQL: the texts of a parameter as an array. */
+export function splitTexts(parameter: string): string {
+  return `string_to_array(${parameter}, chr(${separator.charCodeAt(0)}))`;
 }
 
 /** SQL: a `timestamptz` as it is written in JSON. */

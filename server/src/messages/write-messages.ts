@@ -4,12 +4,14 @@ import { acceptedEvent } from "../events/events.ts";
 import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { canonicalJson } from "../lib/json.ts";
 import { isUniqueViolation } from "../lib/postgres.ts";
-import { all, type Db, jsonArray, plainArray } from "../lib/query.ts";
+import { all, type Db, joinTexts, plainArray, splitTexts } from "../lib/query.ts";
 
 /** Routes some messages in the statement that accepts them. */
 export interface RoutePlan {
   /** Of these conversations: their messages are routed here if all before them were. */
   readonly conversations: Pick<ReadonlyMap<string, unknown>, "has">;
+  /** Each message is planned, reaches somebody, and is from a member: nothing else needs to be checked. */
+  readonly isWhole: boolean;
   /**
    * SQL: the parts `planned` and `published (started, channel)` of the statement. They read `moved (conversation_id, base,
    * is_routed)`, and append the events of the query `accepted`. Their parameters begin at `$first`.
@@ -132,11 +134,6 @@ async function tryToWrite(
     if (known.size === 0) throw error;
     return notWritten(known);
   }
-}
-
-/** Ids need no escapes. */
-function toRecord({ workspaceId, messageId, conversationId }: NewMessage): string {
-  return `["${conversationId}",{"workspaceId":"${workspaceId}","messageId":"${messageId}"}]`;
 }
 
 function acceptedResults(messages: readonly NewMessage[], seqs: readonly number[], createdAt: Date) {
@@ -268,30 +265,20 @@ async function insertMessages(
   const quotes = quotesOf(messages);
   const steps = countSteps(messages);
   const conversations = [...steps.counts.keys()].sort();
+  const isChecked = plan === null || !plan.isWhole || quotes.length > 0;
   const { rows } = await db.query<InsertedRow>({
-    name: plan === null ? "insert_messages" : "insert_and_route_messages",
-    text: plan === null ? statement : statementWith(plan),
+    ...statementFor(plan, isChecked),
     values: [
       now,
       topic,
       plainArray(conversations.map((conversationId) => bus.partitionOf(conversationId))),
       plainArray(conversations.map((conversationId) => plan?.conversations.has(conversationId) ?? false)),
-      jsonArray(messages.map(toRecord)),
-      plainArray(cases.map(({ example }) => example.workspaceId)),
-      plainArray(cases.map(({ example }) => example.conversationId)),
-      plainArray(cases.map(({ example }) => example.senderId)),
-      plainArray(cases.map(({ example }) => example.mustBeMember)),
-      plainArray(cases.map(({ example }) => example.direction === "outbound")),
-      cases.map(({ example }) => example.channels),
-      quotes.map(({ message }) => message.workspaceId),
-      quotes.map(({ message }) => message.conversationId),
-      quotes.map(({ messageId }) => messageId),
-      quotes.map(({ why }) => why),
       plainArray(conversations),
       plainArray(conversations.map((conversationId) => steps.counts.get(conversationId))),
       plainArray(steps.ofMessages),
       ...columns(messages),
       messages.map(({ conversationId, messageId }) => acceptedEvent(conversationId, messageId)).join(),
+      ...(isChecked ? checkValues(cases, quotes) : []),
       ...(plan?.values ?? []),
     ],
   });
@@ -309,6 +296,21 @@ async function insertMessages(
   const seqs = messages.map(({ conversationId }, index) => bases.get(conversationId)! + steps.ofMessages[index]!);
   const routed = rows.filter((row) => row.channel !== null);
   return { kind: "written", seqs, routed, isQueued: moved.some((row) => !row.is_routed) };
+}
+
+function checkValues(cases: readonly Case[], quotes: readonly Quote[]): unknown[] {
+  return [
+    plainArray(cases.map(({ example }) => example.workspaceId)),
+    plainArray(cases.map(({ example }) => example.conversationId)),
+    plainArray(cases.map(({ example }) => example.senderId)),
+    plainArray(cases.map(({ example }) => example.mustBeMember)),
+    plainArray(cases.map(({ example }) => example.direction === "outbound")),
+    cases.map(({ example }) => example.channels),
+    quotes.map(({ message }) => message.workspaceId),
+    quotes.map(({ message }) => message.conversationId),
+    quotes.map(({ messageId }) => messageId),
+    quotes.map(({ why }) => why),
+  ];
 }
 
 interface InsertedRow extends RoutedRow {
@@ -331,8 +333,14 @@ function casesOf(messages: readonly NewMessage[]): Case[] {
   return [...cases.values()];
 }
 
+interface Quote {
+  message: NewMessage;
+  messageId: MessageId;
+  why: Refusal;
+}
+
 /** Messages that others of this batch refer to, without those that come before them in it. */
-function quotesOf(messages: readonly NewMessage[]) {
+function quotesOf(messages: readonly NewMessage[]): Quote[] {
   const quoting = messages.filter(({ replyTo, reactsTo }) => replyTo !== null || reactsTo !== null);
   if (quoting.length === 0) return [];
   const placeOf = new Map(
@@ -370,7 +378,7 @@ const seldom = ["channels", "options", "replyTo", "metadata", "origin"] as const
 function columns(messages: readonly NewMessage[]): unknown[] {
   return [
     ...plain.map((key) => plainArray(messages.map((message) => message[key]))),
-    jsonArray(messages.map((message) => message.payload)),
+    joinTexts(messages.map((message) => message.payload)),
     ...seldom.map((key) => {
       const values = messages.map((message) => (key === "options" ? storedOptions(message) : message[key]));
       return values.some((value) => value !== null) ? values : [];
@@ -385,11 +393,27 @@ function storedOptions({ options, to }: NewMessage): string | null {
   return options === null ? `{${field}}` : `{${field},${options.slice(1)}`;
 }
 
-// Scalar subqueries are index look-ups in any plan. `moved` locks conversations by id; `queued` follows it, so that
-// bus offsets are in the order of the seqs, and `published` is last, because of the lock of the feed.
-const written = `
-WITH cases AS MATERIALIZED (
-  SELECT * FROM unnest($6::uuid[], $7::uuid[], $8::uuid[], $9::boolean[], $10::boolean[], $11::text[]) WITH ORDINALITY
+const ownParameters = 19;
+const checkParameters = 10;
+
+/** A query `published (started, channel)` in which nothing is routed. */
+const published = (accepted: string) => `published AS MATERIALIZED (
+  SELECT NULL::uuid AS started, NULL AS channel
+  FROM (SELECT append_events(ARRAY[a.workspace_id], ARRAY[a.event_count], ARRAY[a.events]) FROM (${accepted}) a) p
+)`;
+
+function statementFor(plan: RoutePlan | null, isChecked: boolean): { name: string; text: string } {
+  const route = plan?.text(ownParameters + (isChecked ? checkParameters : 0) + 1, accepted) ?? published(accepted);
+  return {
+    name: `insert_messages${plan === null ? "" : "_and_route"}${isChecked ? "" : "_as_planned"}`,
+    text: `WITH ${isChecked ? `${checks}, ` : ""}${writes(isChecked)}, ${route}, ${result(isChecked)}`,
+  };
+}
+
+// Scalar subqueries are index look-ups in any plan.
+const checks = `
+cases AS MATERIALIZED (
+  SELECT * FROM unnest($20::uuid[], $21::uuid[], $22::uuid[], $23::boolean[], $24::boolean[], $25::text[]) WITH ORDINALITY
     AS c (workspace_id, conversation_id, sender_id, must_be_member, must_reach, channels, place)
 ), connected AS MATERIALIZED (
   SELECT workspace_id, array_agg(DISTINCT channel) AS channels FROM channel_accounts
@@ -423,16 +447,21 @@ WITH cases AS MATERIALIZED (
   ) judged WHERE why IS NOT NULL
   UNION ALL
   SELECT q.place, q.why
-  FROM unnest($12::uuid[], $13::uuid[], $14::uuid[], $15::text[]) WITH ORDINALITY
+  FROM unnest($26::uuid[], $27::uuid[], $28::uuid[], $29::text[]) WITH ORDINALITY
     AS q (workspace_id, conversation_id, message_id, why, place)
   WHERE NOT EXISTS (
     SELECT FROM messages m WHERE m.workspace_id = q.workspace_id AND m.message_id = q.message_id
       AND m.conversation_id = q.conversation_id)
-), moved AS MATERIALIZED (
+)`;
+
+// `moved` locks conversations by id; `queued` follows it, so that bus offsets are in the order of the seqs, and `published`
+// is last, because of the lock of the feed.
+const writes = (isChecked: boolean) => `
+moved AS MATERIALIZED (
   UPDATE conversations c SET last_seq = c.last_seq + g.steps, active_at = greatest(c.active_at, $1),
     routed_seq = CASE WHEN g.is_planned AND c.routed_seq = c.last_seq THEN c.last_seq + g.steps ELSE c.routed_seq END
-  FROM unnest($16::uuid[], $17::int[], $3::int[], $4::boolean[]) AS g (conversation_id, steps, partition, is_planned)
-  WHERE c.conversation_id = g.conversation_id AND NOT EXISTS (SELECT FROM refused)
+  FROM unnest($5::uuid[], $6::int[], $3::int[], $4::boolean[]) AS g (conversation_id, steps, partition, is_planned)
+  WHERE c.conversation_id = g.conversation_id ${isChecked ? "AND NOT EXISTS (SELECT FROM refused)" : ""}
   RETURNING c.conversation_id, c.last_seq - g.steps AS base, g.partition, c.routed_seq = c.last_seq AS is_routed
 ), bases AS MATERIALIZED (
   SELECT jsonb_object_agg(conversation_id, base) AS by_conversation FROM moved
@@ -441,33 +470,25 @@ WITH cases AS MATERIALIZED (
     channels, options, reply_to, metadata, origin, created_at)
   SELECT i.message_id, i.workspace_id, i.conversation_id,
     ((SELECT by_conversation FROM bases) ->> i.conversation_id::text)::bigint + i.step,
-    i.sender_id, i.direction, i.payload, i.channels, i.options, i.reply_to, i.metadata, i.origin, $1
-  FROM unnest($18::int[], $19::uuid[], $20::uuid[], $21::uuid[], $22::uuid[], $23::text[], $24::jsonb[],
-    $25::text[], $26::jsonb[], $27::uuid[], $28::jsonb[], $29::jsonb[]) AS i (step, message_id, workspace_id,
+    i.sender_id, i.direction, i.payload::jsonb, i.channels, i.options, i.reply_to, i.metadata, i.origin, $1
+  FROM unnest($7::int[], $8::uuid[], $9::uuid[], $10::uuid[], $11::uuid[], $12::text[], ${splitTexts("$13")},
+    $14::text[], $15::jsonb[], $16::uuid[], $17::jsonb[], $18::jsonb[]) AS i (step, message_id, workspace_id,
     conversation_id, sender_id, direction, payload, channels, options, reply_to, metadata, origin)
-  WHERE NOT EXISTS (SELECT FROM refused)
+  ${isChecked ? "WHERE NOT EXISTS (SELECT FROM refused)" : ""}
   RETURNING workspace_id
 ), queued AS MATERIALIZED (
-  SELECT bus_publish($2, array_agg(m.partition ORDER BY i.place), array_agg(i.record ORDER BY i.place))
-  FROM unnest($5::text[], $21::uuid[]) WITH ORDINALITY AS i (record, conversation_id, place)
+  SELECT bus_publish($2, array_agg(m.partition ORDER BY i.place), array_agg(json_build_array(i.conversation_id,
+    json_build_object('workspaceId', i.workspace_id, 'messageId', i.message_id))::text ORDER BY i.place))
+  FROM unnest($8::uuid[], $9::uuid[], $10::uuid[]) WITH ORDINALITY AS i (message_id, workspace_id, conversation_id, place)
   JOIN moved m ON m.conversation_id = i.conversation_id WHERE NOT m.is_routed HAVING count(*) > 0
-), `;
-const accepted = `SELECT w.workspace_id, w.event_count, $30::text AS events
+)`;
+
+const accepted = `SELECT w.workspace_id, w.event_count, $19::text AS events
   FROM (SELECT workspace_id, count(*)::integer AS event_count FROM written GROUP BY workspace_id) w, (SELECT count(*) FROM queued) q`;
-const result = `
-SELECT conversation_id, base, is_routed, NULL::bigint AS place, NULL AS why, NULL::uuid AS started, NULL AS channel
-FROM moved, (SELECT count(*) FROM published) p
+
+const result = (isChecked: boolean) => `done AS MATERIALIZED (SELECT count(*) FROM published)
+SELECT m.conversation_id, m.base, m.is_routed, NULL::bigint AS place, NULL AS why, NULL::uuid AS started, NULL AS channel
+FROM done, moved m
 UNION ALL
-SELECT NULL, NULL, NULL, place, why, NULL, NULL FROM refused`;
-
-const statement = `${written}published AS MATERIALIZED (
-  SELECT append_events(ARRAY[a.workspace_id], ARRAY[a.event_count], ARRAY[a.events]) FROM (${accepted}) a
-)${result}`;
-
-const parameterCount = 30;
-
-function statementWith({ text }: RoutePlan): string {
-  return `${written}${text(parameterCount + 1, accepted)}${result}
-UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, started, channel FROM published`;
-}
+SELECT NULL, NULL, NULL, NULL, NULL, started, channel FROM published
+${isChecked ? "UNION ALL SELECT NULL, NULL, NULL, place, why, NULL, NULL FROM refused" : ""}`;

@@ -68,8 +68,8 @@ export async function loadRecipients(
 }
 
 export interface Members {
-  /** Deleted ones included. */
-  count: number;
+  /** Sorted, deleted ones included. */
+  ids: string[];
   recipients: Recipient[];
 }
 
@@ -83,17 +83,22 @@ export async function loadFewMembers(
   const rows = await allPrepared<RecipientRow & { is_deleted: boolean }>(
     db,
     "load_few_members",
+    // In parts, so that no plan begins with all participants of the workspace, which the policies name.
     `SELECT ${recipientColumns}, p.deleted_at IS NOT NULL AS is_deleted
-     FROM unnest($1::uuid[]) AS c (conversation_id) JOIN members m USING (conversation_id) JOIN participants p USING (participant_id)
-     WHERE p.workspace_id = $2
-       AND (SELECT count(*) FROM (SELECT FROM members o WHERE o.conversation_id = c.conversation_id LIMIT $3 + 1) few) <= $3
+     FROM unnest($1::uuid[]) AS c (conversation_id)
+     CROSS JOIN LATERAL (
+       SELECT *, count(*) OVER () AS known FROM (
+         SELECT * FROM members m WHERE m.conversation_id = c.conversation_id LIMIT $3 + 1) few
+     ) m
+     CROSS JOIN LATERAL (SELECT * FROM participants p WHERE p.participant_id = m.participant_id OFFSET 0) p
+     WHERE p.workspace_id = $2 AND m.known <= $3
      ORDER BY m.conversation_id, m.ordinal`,
     [plainArray(conversationIds), workspaceId, most],
   );
   const members = new Map<string, Members>();
   for (const [conversationId, theirs] of Map.groupBy(rows, (row) => row.conversation_id)) {
     const recipients = theirs.filter((row) => !row.is_deleted).map(toRecipient);
-    members.set(conversationId, { count: theirs.length, recipients });
+    members.set(conversationId, { ids: theirs.map((row) => row.participant_id).sort(), recipients });
   }
   return members;
 }

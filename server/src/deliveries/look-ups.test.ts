@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { one, run } from "../lib/query.ts";
+import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { until } from "../testing/until.ts";
+
+const people = 3_000;
+const rounds = 10;
+const together = 10;
+const grown = ["participants", "addresses", "conversations", "members", "lanes"];
+
+/** A connection plans a statement once: here all plans are made for small tables, and nothing makes new ones. */
+test("a message reads its own rows, however many people and conversations there are", async () => {
+  await using line = await startPipeline();
+  const { admin } = line;
+  for (const table of grown) await admin.query(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`);
+  const persons = await Promise.all(Array.from({ length: together }, (_, index) => line.addPerson(`ana ${index}`)));
+  const chats = await Promise.all(persons.map((person) => line.addConversation(person)));
+  const sayToAll = async () => {
+    const said = await Promise.all(chats.map((chat) => line.say(chat, "hello")));
+    await line.settled();
+    const deliveries = await Promise.all(said.map(({ messageId }) => line.deliveryOf(messageId)));
+    const ids = deliveries.map((delivery) => delivery.provider_message_ids![0]!);
+    await Promise.all(ids.map((id) => line.receipt(id, "read")));
+  };
+  const sayAll = async () => {
+    for (let round = 0; round < rounds; round += 1) await sayToAll();
+  };
+  await sayToAll();
+  await admin.query("ANALYZE");
+  await sayAll();
+  await addPeople(line);
+  await admin.query("SELECT pg_stat_force_next_flush()");
+  const before = await readRows(line);
+
+  await sayAll();
+  await endConnections(line);
+  const after = await readRows(line);
+  for (const table of grown) {
+    const perMessage = (after[table]! - before[table]!) / (rounds * together);
+    assert.ok(perMessage < 30, `a message reads ${perMessage} rows of ${table}`);
+  }
+});
+
+async function addPeople({ admin, workspaceId }: Pipeline): Promise<void> {
+  const ids = "SELECT first_id_at(now() - n * interval '1 s') AS id, n FROM generate_series(1, $2) AS n";
+  await run(
+    admin,
+    `WITH ids AS MATERIALIZED (${ids}), p AS (
+       INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at)
+       SELECT id, $1, 'contact', 'person', now() FROM ids
+     ), a AS (
+       INSERT INTO addresses (workspace_id, channel, identifier, participant_id, created_at)
+       SELECT $1, 'phone', 'person ' || n, id, now() FROM ids
+     ), c AS (
+       INSERT INTO conversations (conversation_id, workspace_id, type, created_at) SELECT id, $1, 'private', now() FROM ids
+     )
+     INSERT INTO members (conversation_id, participant_id, joined_at) SELECT id, unnest(ARRAY[id, $1]), now() FROM ids`,
+    [workspaceId, people],
+  );
+}
+
+/** Rows of each table that scans and look-ups have read, as far as the connections have counted them. */
+async function readRows({ admin }: Pipeline): Promise<Record<string, number>> {
+  const { rows } = await one<{ rows: Record<string, number> }>(
+    admin,
+    `SELECT json_object_agg(t.relname, t.seq_tup_read + i.rows) AS rows FROM pg_stat_user_tables t, LATERAL (
+       SELECT sum(idx_tup_read + idx_scan) AS rows FROM pg_stat_user_indexes WHERE relid = t.relid) i`,
+  );
+  return rows;
+}
+
+/** A connection counts what it has read when it ends, or is idle for a while. */
+async function endConnections({ admin, url }: Pipeline): Promise<void> {
+  const text = `SELECT count(pg_terminate_backend(pid)) AS count FROM pg_stat_activity
+    WHERE datname = $1 AND pid <> pg_backend_pid() AND application_name IN ('chat4all pipeline', 'chat4all accept')`;
+  const name = new URL(url).pathname.slice(1);
+  await until(
+    "the connections have ended",
+    async () => (await one<{ count: number }>(admin, text, [name])).count === 0,
+  );
+}
