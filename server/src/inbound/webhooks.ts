@@ -2,7 +2,7 @@ import type { Bus } from "../bus/bus.ts";
 import type { StoredWith } from "../deliveries/deliveries.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
-import { allPrepared, type Db, run } from "../lib/query.ts";
+import { allPrepared, type Db, joinTexts, plainArray, run, splitTexts } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
 export interface Webhook {
@@ -23,22 +23,28 @@ export interface InboundRecord {
 
 /** A part of a statement that stores webhooks as they came. Safe to repeat. */
 export function storing(webhooks: readonly KeptWebhook[], now: Date): StoredWith {
+  const bodies = webhooks.map((webhook) => webhook.rawBody);
+  const starts = [1];
+  for (const { length } of bodies) starts.push(starts.at(-1)! + length);
   return {
     name: "store_webhooks",
     text: (first) => `kept AS (
       INSERT INTO webhooks (webhook_id, workspace_id, channel_account_id, headers, body, received_at)
-      SELECT id, workspace_id, channel_account_id, headers::jsonb, body, $${first}::timestamptz
-      FROM unnest($${first + 1}::uuid[], $${first + 2}::uuid[], $${first + 3}::uuid[], $${first + 4}::text[],
-        $${first + 5}::bytea[]) AS w (id, workspace_id, channel_account_id, headers, body)
+      SELECT id, workspace_id, channel_account_id, headers::jsonb, substring($${first + 6}::bytea FROM start FOR length),
+        $${first}::timestamptz
+      FROM unnest($${first + 1}::uuid[], $${first + 2}::uuid[], $${first + 3}::uuid[], ${splitTexts(`$${first + 4}`)},
+        $${first + 5}::int[], $${first + 7}::int[]) AS w (id, workspace_id, channel_account_id, headers, start, length)
       ON CONFLICT DO NOTHING
     )`,
     values: [
       now,
-      webhooks.map((webhook) => webhook.webhookId),
-      webhooks.map((webhook) => webhook.workspaceId),
-      webhooks.map((webhook) => webhook.channelAccountId),
-      webhooks.map((webhook) => JSON.stringify(webhook.headers)),
-      webhooks.map((webhook) => webhook.rawBody),
+      plainArray(webhooks.map((webhook) => webhook.webhookId)),
+      plainArray(webhooks.map((webhook) => webhook.workspaceId)),
+      plainArray(webhooks.map((webhook) => webhook.channelAccountId)),
+      joinTexts(webhooks.map((webhook) => JSON.stringify(webhook.headers))),
+      plainArray(starts.slice(0, -1)),
+      Buffer.concat(bodies),
+      plainArray(bodies.map(({ length }) => length)),
     ],
   };
 }

@@ -51,7 +51,8 @@ input AS MATERIALIZED (
   FROM input i
   WHERE ${isSame} AND d.status IN ('sent', 'delivered') AND i.status > d.status
     AND coalesce(i.read_by, i.delivered_by) IS NOT NULL
-  RETURNING d.*, i.place, i.delivered_at AS delivered_then, i.read_at AS read_then
+  RETURNING d.workspace_id, d.conversation_id, d.seq, d.message_id, d.delivery_id, d.recipient_id, d.channel, d.status_before,
+    d.error, d.sent_at, d.provider_message_ids, i.place, i.delivered_at AS delivered_then, i.read_at AS read_then
 ), published AS MATERIALIZED (
   ${publishStatuses({
     from: `updated d CROSS JOIN LATERAL (
@@ -63,6 +64,6 @@ input AS MATERIALIZED (
 )
 SELECT r.place FROM published LEFT JOIN (
   SELECT i.place FROM input i
-  WHERE NOT EXISTS (SELECT FROM updated u WHERE u.place = i.place) AND NOT EXISTS (
-    SELECT FROM deliveries d WHERE ${isSame} AND d.status IN ('sent', 'delivered', 'read') AND i.status <= d.status)
+  WHERE i.place NOT IN (SELECT place FROM updated) AND (
+    SELECT d.status IN ('sent', 'delivered', 'read') AND i.status <= d.status FROM deliveries d WHERE ${isSame}) IS NOT TRUE
 ) r ON true`;

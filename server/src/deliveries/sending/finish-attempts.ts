@@ -1,7 +1,7 @@
 import type { Exchange, SendOutcome } from "../../connectors/connector.ts";
 import { publishStatuses } from "../../events/events.ts";
 import { toStorable } from "../../lib/json.ts";
-import { type Db, plainArray } from "../../lib/query.ts";
+import { type Db, joinTexts, plainArray, splitTexts } from "../../lib/query.ts";
 
 export interface FinishedAttempt {
   workspaceId: string;
@@ -52,9 +52,9 @@ export async function finishAttempts(
     finished.filter(({ outcome }) => outcome === "sent"),
     ({ workspaceId }) => workspaceId,
   );
+  const areAllSent = finished.every(({ outcome }) => outcome === "sent");
   const { rows } = await db.query<OvertakenRow>({
-    name: "finish_attempts",
-    text: statement,
+    ...(areAllSent ? ordinary : general),
     values: [
       plainArray(column(({ deliveryId }) => deliveryId)),
       plainArray(column(({ channelAccountId }) => channelAccountId)),
@@ -73,7 +73,7 @@ export async function finishAttempts(
       plainArray(column(({ retryAfterMs }) => retryAfterMs)),
       batchId,
       plainArray([...batches.keys()]),
-      [...batches.values()].map(toBatch),
+      joinTexts([...batches.values()].map(toBatch)),
     ],
   });
   return {
@@ -102,34 +102,40 @@ function toArrayLiteral(items: readonly string[]): string {
   return `{${items.map((item) => `"${item.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }
 
-// `others` joins on the number of the attempt: the outcome of an attempt that another owner has given up is too late
-// for the schedule, but what was sent was sent. A delivery that a receipt has settled keeps its status. Of a message that
-// was sent twice, the copy whose id is known first counts: its receipts were applied, and those to come will be.
-const statement = `
-WITH input AS MATERIALIZED (
+const columns = `d.workspace_id, d.conversation_id, d.seq, d.message_id, d.delivery_id, d.recipient_id, d.channel, d.status,
+  d.status_before, d.error, d.sent_at, d.provider_message_ids`;
+
+const parts = {
+  input: `input AS MATERIALIZED (
   SELECT delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges,
     sent_parts::text[] AS sent_parts, part_count, error, is_final, retry_after_ms
   FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::text[],
     $8::text[], $9::text[], $10::int[], $11::jsonb[], $12::boolean[], $13::float8[]) AS i (
     delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges, sent_parts,
     part_count, error, is_final, retry_after_ms)
-), batches AS (
+)`,
+  batches: `batches AS (
   INSERT INTO attempt_batches (batch_id, workspace_id, attempts)
-  SELECT $14, workspace_id, attempts::json FROM unnest($15::uuid[], $16::text[]) AS b (workspace_id, attempts)
+  SELECT $14, workspace_id, attempts::json FROM unnest($15::uuid[], ${splitTexts("$16")}) AS b (workspace_id, attempts)
   ON CONFLICT DO NOTHING
   RETURNING batch_id
-), logged AS (
-  -- The first record of an attempt holds: one that a new owner gave up stays unknown.
+)`,
+  // The first record of an attempt holds: one that a new owner gave up stays unknown.
+  logged: `logged AS (
   INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, exchanges, error)
   SELECT delivery_id, number, started_at, finished_at, outcome, exchanges::json, error FROM input WHERE outcome <> 'sent'
   ON CONFLICT DO NOTHING
   RETURNING number
-), named AS (
+)`,
+  named: `named AS (
   INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
   SELECT channel_account_id, part, delivery_id, message_id FROM input, unnest(sent_parts) AS part
   ON CONFLICT DO NOTHING
   RETURNING message_id
-), sent AS (
+)`,
+  // What was sent was sent, also by an attempt that another owner has given up. A receipt's status stays. Of a message that
+  // was sent twice, the copy whose id is known first counts: its receipts were applied, and those to come will be.
+  sent: `sent AS (
   UPDATE deliveries d SET
     status = greatest(d.status, 'sent'),
     status_before = d.status,
@@ -144,8 +150,10 @@ WITH input AS MATERIALIZED (
     sent_by = $14::uuid
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
-  RETURNING d.*
-), others AS (
+  RETURNING ${columns}
+)`,
+  // Joins on the number of the attempt: the outcome of one that was given up is too late for the schedule.
+  others: `others AS (
   UPDATE deliveries d SET
     status = CASE WHEN d.status < 'sent' AND i.is_final THEN 'failed' ELSE d.status END,
     status_before = d.status,
@@ -163,19 +171,45 @@ WITH input AS MATERIALIZED (
       ELSE d.history END
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
-  RETURNING d.*
-), result AS MATERIALIZED (
-  SELECT o.delivery_id AS settled, NULL::uuid AS channel_account_id, NULL AS provider_message_id
-  FROM others o JOIN input i USING (delivery_id) WHERE NOT o.is_pending AND NOT i.is_final
-  UNION ALL
-  SELECT NULL, e.channel_account_id, e.provider_message_id
+  RETURNING ${columns}, d.is_pending, i.is_final
+)`,
+  early: `SELECT NULL::uuid AS settled, e.channel_account_id, e.provider_message_id
   FROM input i CROSS JOIN unnest(i.sent_parts) AS part
-  JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part
-), published AS MATERIALIZED (
-  ${publishStatuses({
-    from: "(SELECT * FROM sent UNION ALL SELECT * FROM others) d",
+  JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part`,
+  settled: "SELECT delivery_id, NULL, NULL FROM others WHERE NOT is_pending AND NOT is_final",
+};
+
+interface Selected {
+  name: string;
+  changes: readonly (keyof typeof parts)[];
+  changed: string;
+  result: string;
+}
+
+function statementOf({ name, changes, changed, result }: Selected): { name: string; text: string } {
+  const publish = publishStatuses({
+    from: `${changed} d`,
     where: "d.status <> d.status_before",
-    after: ["batches", "logged", "named", "result"],
-  })}
-)
-SELECT r.* FROM published LEFT JOIN result r ON true`;
+    after: [...changes.filter((part) => part !== "sent" && part !== "others"), "result"],
+  });
+  return {
+    name,
+    text: `WITH ${[parts.input, ...changes.map((part) => parts[part])].join(", ")},
+result AS MATERIALIZED (${result}), published AS MATERIALIZED (${publish})
+SELECT r.* FROM published LEFT JOIN result r ON true`,
+  };
+}
+
+/** For attempts that sent their deliveries: PostgreSQL prepares every expression of a statement for each execution. */
+const ordinary = statementOf({
+  name: "finish_sent_attempts",
+  changes: ["batches", "named", "sent"],
+  changed: "sent",
+  result: parts.early,
+});
+const general = statementOf({
+  name: "finish_attempts",
+  changes: ["batches", "logged", "named", "sent", "others"],
+  changed: `(SELECT ${columns} FROM sent d UNION ALL SELECT ${columns} FROM others d)`,
+  result: `${parts.early} UNION ALL ${parts.settled}`,
+});
