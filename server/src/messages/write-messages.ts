@@ -454,8 +454,9 @@ cases AS MATERIALIZED (
       AND m.conversation_id = q.conversation_id)
 )`;
 
-// `moved` locks conversations by id; `queued` follows it, so that bus offsets are in the order of the seqs, and `published`
-// is last, because of the lock of the feed.
+// What is found by conversation is an object of JSON: a join of two lists would compare each pair. `moved` locks
+// conversations by id; `queued` follows it, so that bus offsets are in the order of the seqs, and `published` is last,
+// because of the lock of the feed.
 const writes = (isChecked: boolean) => `
 moved AS MATERIALIZED (
   UPDATE conversations c SET last_seq = c.last_seq + g.steps, active_at = greatest(c.active_at, $1),
@@ -477,10 +478,11 @@ moved AS MATERIALIZED (
   ${isChecked ? "WHERE NOT EXISTS (SELECT FROM refused)" : ""}
   RETURNING workspace_id
 ), queued AS MATERIALIZED (
-  SELECT bus_publish($2, array_agg(m.partition ORDER BY i.place), array_agg(json_build_array(i.conversation_id,
-    json_build_object('workspaceId', i.workspace_id, 'messageId', i.message_id))::text ORDER BY i.place))
-  FROM unnest($8::uuid[], $9::uuid[], $10::uuid[]) WITH ORDINALITY AS i (message_id, workspace_id, conversation_id, place)
-  JOIN moved m ON m.conversation_id = i.conversation_id WHERE NOT m.is_routed HAVING count(*) > 0
+  SELECT bus_publish($2, array_agg((q.partitions ->> i.conversation_id::text)::integer ORDER BY i.place), array_agg(
+    '["' || i.conversation_id || '",{"workspaceId":"' || i.workspace_id || '","messageId":"' || i.message_id || '"}]' ORDER BY i.place))
+  FROM (SELECT jsonb_object_agg(conversation_id, partition) AS partitions FROM moved WHERE NOT is_routed) q,
+    unnest($8::uuid[], $9::uuid[], $10::uuid[]) WITH ORDINALITY AS i (message_id, workspace_id, conversation_id, place)
+  WHERE q.partitions ? i.conversation_id::text HAVING count(*) > 0
 )`;
 
 const accepted = `SELECT w.workspace_id, w.event_count, $19::text AS events
