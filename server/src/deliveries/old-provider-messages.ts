@@ -9,10 +9,10 @@ export function deleteOldProviderMessages(db: Pool, before: Date): Promise<void>
       db,
       `DELETE FROM provider_messages WHERE ctid = ANY (ARRAY(
          SELECT p.ctid FROM provider_messages p JOIN channel_accounts a USING (channel_account_id)
-         WHERE coalesce(p.delivery_id, p.message_id) < first_id_at($1) AND NOT CASE
-           WHEN p.delivery_id IS NULL THEN EXISTS (
-             SELECT FROM messages m WHERE m.workspace_id = a.workspace_id AND m.message_id = p.message_id)
-           ELSE EXISTS (SELECT FROM deliveries d WHERE d.delivery_id = p.delivery_id) END
+         WHERE coalesce(p.delivery_id, p.message_id) < first_id_at($1) AND CASE
+           WHEN p.delivery_id IS NULL THEN (
+             SELECT true FROM messages m WHERE m.workspace_id = a.workspace_id AND m.message_id = p.message_id)
+           ELSE (SELECT true FROM deliveries d WHERE d.delivery_id = p.delivery_id) END IS NULL
          LIMIT $2))`,
       [before, most],
     ),

@@ -46,11 +46,11 @@ export async function findPlaces(
        CASE WHEN i.quoted IS NOT NULL AND p.message_id IS NULL THEN (
          SELECT d.delivery_id FROM deliveries d WHERE d.channel = $3 AND d.partition = i.partition
            AND d.lane_id = i.lane_id AND d.is_pending AND d.attempt_started_at IS NOT NULL LIMIT 1) END AS sending_id,
-       EXISTS (SELECT FROM members m WHERE m.conversation_id = q.conversation_id
-         AND m.participant_id = a.participant_id) AS is_quoted_member,
+       (SELECT true FROM members m WHERE m.conversation_id = q.conversation_id
+         AND m.participant_id = a.participant_id) IS NOT NULL AS is_quoted_member,
        last.conversation_id AS last_conversation_id,
-       EXISTS (SELECT FROM members m WHERE m.conversation_id = last.conversation_id
-         AND m.participant_id = a.participant_id) AND ${takesUnquoted("last.conversation_id")} AS is_last_open,
+       (SELECT true FROM members m WHERE m.conversation_id = last.conversation_id
+         AND m.participant_id = a.participant_id) IS NOT NULL AND ${takesUnquoted("last.conversation_id")} AS is_last_open,
        (SELECT count(*) FROM addresses o WHERE o.workspace_id = $1 AND o.channel = $3
          AND o.identifier IN (SELECT json_array_elements_text(i.aliases::json))
          AND o.participant_id = a.participant_id) AS known_aliases
