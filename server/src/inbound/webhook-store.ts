@@ -24,6 +24,8 @@ const batchSize = 200;
 const maxWaiting = 5_000;
 const maxWaitMs = 2_000;
 const paceMs = 20;
+/** A longer webhook waits on the bus: applying its receipts would delay the response to those beside it. */
+const mostBytes = 256 * 1024;
 /** Bytes of several webhooks in one statement: encoding them takes milliseconds. */
 const maxPartBytes = 512 * 1024;
 /** What a receipt weighs among these bytes, so that a statement has at most 512. */
@@ -61,7 +63,7 @@ export function openWebhookStore(deps: StoreDeps): WebhookStore {
     let bytes = 0;
     for (const webhook of webhooks) {
       const { length } = webhook.rawBody;
-      const read = deps.isFused && length <= longBytes ? await readWebhook(deps, webhook) : null;
+      const read = deps.isFused && length <= mostBytes ? await readWebhook(deps, webhook) : null;
       if (read === null || read.messages.length > 0) toPublish.push(webhook);
       else toApply.push({ webhook, receipts: read.receipts });
       bytes += length;
