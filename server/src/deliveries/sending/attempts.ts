@@ -1,15 +1,12 @@
-import type { Bus } from "../../bus/bus.ts";
 import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../../channel-accounts/channel-accounts.ts";
 import type { ChannelAccount, Connector, ConnectorIo } from "../../connectors/connector.ts";
-import type { PipelineDb } from "../../database-roles.ts";
-import type { EventNotifier } from "../../events/events.ts";
 import { type Backoff, doubledMs } from "../../lib/backoff.ts";
 import { openBatcher } from "../../lib/batcher.ts";
 import { type Clock, pause } from "../../lib/clock.ts";
 import { isRecordFault } from "../../lib/faults.ts";
 import { type ChannelAccountId, newId } from "../../lib/ids.ts";
-import type { Log } from "../../lib/postgres.ts";
 import type { Troubles } from "../../lib/troubles.ts";
+import type { PipelineDeps } from "../pipeline-deps.ts";
 import { applyEarlyReceipts } from "../receipts/receipts.ts";
 import type { AccountGate } from "./account-gate.ts";
 import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
@@ -18,11 +15,7 @@ import { type AccountRefusal, refuseAccount } from "./refuse-account.ts";
 import { type SendResult, sendDelivery } from "./send-delivery.ts";
 import { type Fence, onePartBytes, type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
 
-export interface AttemptDeps {
-  db: PipelineDb;
-  bus: Bus;
-  eventNotifier: EventNotifier;
-  log: Log;
+export interface AttemptDeps extends Pick<PipelineDeps, "db" | "bus" | "eventNotifier" | "log"> {
   troubles: Troubles;
   connector: Connector;
   io: ConnectorIo;
@@ -37,15 +30,6 @@ export type AttemptResult =
   | { kind: "held" }
   | { kind: "again"; waitMs: number };
 
-interface Attempts {
-  /** In steps that many deliveries share. The gate, which admitted it, gets the outcome. Rejects without the database. */
-  make(deliveryId: string, channelAccountId: ChannelAccountId, gate: AccountGate): Promise<AttemptResult>;
-  /** The same for one that was started with its commit. */
-  finishStarted(started: StartedDelivery, account: ConnectedAccount, gate: AccountGate): Promise<AttemptResult>;
-  /** Resolves when all known outcomes are written, or cannot be. */
-  written(): Promise<void>;
-}
-
 const batchSize = 256;
 /** See `BatcherOptions`: short compared with the response of a platform. */
 const paceMs = 10;
@@ -54,7 +38,7 @@ export function unbounded(clock: Clock) {
   return { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
 }
 
-export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing: () => boolean }): Attempts {
+export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing: () => boolean }) {
   const { db, bus, eventNotifier, log, troubles, accounts, connector, io, policy, isClosing } = deps;
   const { clock, random } = io;
   const receipts = { db, bus, clock };
@@ -65,20 +49,34 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     maxBatch: batchSize,
     run: (ids) => startAttempts(db, deps.fence(), ids, new Date(clock.now()), onePartBytes(capabilities)),
   });
-  const writing = new Set<Promise<boolean[]>>();
+  const writing = new Set<Promise<boolean>>();
   const finisher = openBatcher<FinishedAttempt, boolean>({ ...unbounded(clock), maxBatch: batchSize, run: finish });
 
+  /** In steps that many deliveries share. The gate, which admitted it, gets the outcome. Rejects without the database. */
   async function make(
     deliveryId: string,
     channelAccountId: ChannelAccountId,
     gate: AccountGate,
   ): Promise<AttemptResult> {
-    const start = await startThrough(gate, deliveryId, channelAccountId);
-    if (start.kind === "settled") return { kind: "over" };
-    if (start.kind !== "started") return start;
-    return finishStarted(start.started, start.account, gate);
+    const { account, start } = await begin(deliveryId, channelAccountId).catch((error) => {
+      gate.abandoned();
+      throw error;
+    });
+    if (start.kind === "started") return finishStarted(start, account, gate);
+    gate.abandoned();
+    return start.kind === "settled" ? { kind: "over" } : start;
   }
 
+  async function begin(deliveryId: string, channelAccountId: ChannelAccountId) {
+    // Before the attempt is recorded: it needs credentials.
+    const account = await accounts.get(channelAccountId);
+    if (account !== null && account.status !== "active") return { account, start: { kind: "held" } as const };
+    const start = await starter.submitOne(deliveryId);
+    if (start.kind === "started") eventNotifier.notify(start.workspaceId);
+    return { account, start };
+  }
+
+  /** The same for one that was started with its commit. */
   async function finishStarted(
     { retriedForMs: waitedMs, ...delivery }: StartedDelivery,
     account: ConnectedAccount | null,
@@ -98,41 +96,13 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
       at: finished.finishedAt,
     });
     const isRefused = account !== null && sent.outcome.kind === "account_refused";
-    if (isRefused) await refuse(account, sent.outcome as AccountRefusal);
-    const [isSettled] = await write(finished);
+    // A failure is harmless: the next attempt meets the same refusal.
+    if (isRefused)
+      await refuseAccount(deps, account, sent.outcome as AccountRefusal).catch((error) => troubles.failed(part, error));
+    const isSettled = await write(finished);
     eventNotifier.notify(started.workspaceId);
     if (isSettled || finished.isFinal) return { kind: "over" };
     return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
-  }
-
-  /** A failure is harmless: the next attempt meets the same refusal. */
-  async function refuse(account: ConnectedAccount, refusal: AccountRefusal): Promise<void> {
-    try {
-      await refuseAccount(deps, account, refusal);
-    } catch (error) {
-      troubles.failed(part, error);
-    }
-  }
-
-  async function startThrough(gate: AccountGate, deliveryId: string, channelAccountId: ChannelAccountId) {
-    try {
-      // Before the attempt is recorded: it needs credentials.
-      const account = await accounts.get(channelAccountId);
-      if (account !== null && account.status !== "active") {
-        gate.abandoned();
-        return { kind: "held" } as const;
-      }
-      const [start] = await starter.submit([deliveryId]);
-      if (start!.kind === "started") {
-        eventNotifier.notify(start!.workspaceId);
-        return { kind: "started", started: start!, account } as const;
-      }
-      gate.abandoned();
-      return start!;
-    } catch (error) {
-      gate.abandoned();
-      throw error;
-    }
   }
 
   async function send(account: ChannelAccount, started: StartedDelivery): Promise<SendResult> {
@@ -146,8 +116,8 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     }
   }
 
-  function write(finished: FinishedAttempt): Promise<boolean[]> {
-    const written = finisher.submit([finished]);
+  function write(finished: FinishedAttempt): Promise<boolean> {
+    const written = finisher.submitOne(finished);
     writing.add(written);
     return written.finally(() => writing.delete(written));
   }
@@ -179,7 +149,12 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return [settled.has(attempt.deliveryId)];
   }
 
-  return { make, finishStarted, written: async () => void (await Promise.allSettled(writing)) };
+  return {
+    make,
+    finishStarted,
+    /** Resolves when all known outcomes are written, or cannot be. */
+    written: async () => void (await Promise.allSettled(writing)),
+  };
 }
 
 function withoutAccount(started: StartedDelivery): SendResult {
