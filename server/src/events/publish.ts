@@ -18,13 +18,14 @@ interface StatusChanges {
 /** A query that appends an event for each row, and always returns one row: select from it, or it does not run. */
 export function publishStatuses(changes: StatusChanges): string {
   const { from, where = "true", status = "d.status", platformAt = "NULL", after = [] } = changes;
-  const waits = after.map((part) => `, (SELECT count(*) FROM ${part}) AS wait_for_${part}`).join("");
+  // Each is executed once, before the first row.
+  const waits = after.map((part) => `(SELECT count(*) FROM ${part}) IS NOT NULL AND `).join("");
   return `SELECT count(*) FROM (
     SELECT append_events(array_agg(workspace_id), array_agg(event_count), array_agg(events)) FROM (
       SELECT d.workspace_id, count(*)::integer AS event_count,
         string_agg(status_event(d.conversation_id, d.message_id, d.delivery_id, d.recipient_id, d.channel, ${status}::text,
           d.error, d.sent_at, ${platformAt}, d.provider_message_ids[1]), ',' ORDER BY d.seq, d.delivery_id, ${status}) AS events
-      FROM ${from}${waits} WHERE ${where} GROUP BY d.workspace_id
+      FROM ${from} WHERE ${waits}${where} GROUP BY d.workspace_id
     ) batches HAVING count(*) > 0
   ) appended`;
 }
