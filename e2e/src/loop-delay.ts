@@ -45,7 +45,9 @@ const clientThread = `
   parentPort.on("message", async ({ id, url, method, headers, body, ...said }) => {
     if (said.socketUrl !== undefined) return talk(id, said);
     try {
-      const answer = await fetch(url, { method, headers, body });
+      const send = () => fetch(url, { method, headers, body });
+      // The hub closes a connection after it has refused a body early: a request that was sent on it is sent again.
+      const answer = await send().catch((error) => (error.cause?.code === "EPIPE" ? send() : Promise.reject(error)));
       const text = await answer.text();
       parentPort.postMessage({ id, status: answer.status, length: text.length, text: text.slice(0, 2_000) });
     } catch (error) {
