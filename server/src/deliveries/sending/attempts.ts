@@ -23,7 +23,7 @@ export interface AttemptDeps extends Pick<PipelineDeps, "db" | "bus" | "eventNot
   policy: JudgePolicy;
 }
 
-/** `over`: nothing is left to send. `fenced`: another process owns the partition. `held`: the account cannot send. */
+/** `over`: nothing is left to send. `fenced`: see `Start`. `held`: the account cannot send. */
 export type AttemptResult =
   | { kind: "over" }
   | { kind: "fenced" }

@@ -9,7 +9,7 @@ import { type OutgoingRecord, wakeLanes } from "../outgoing.ts";
 import { type AccountGate, openAccountGate, untilOneEnds } from "./account-gate.ts";
 import { type AttemptDeps, type AttemptResult, openAttempts, unbounded } from "./attempts.ts";
 import { Lane } from "./lanes.ts";
-import { loadPending, type PendingHead, pendingLanes, recoverAttempts } from "./pending.ts";
+import { loadPending, type PendingHead, pendingLanes, recoverAttempt, recoverAttempts } from "./pending.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
 interface DelivererDeps extends AttemptDeps {
@@ -62,11 +62,14 @@ export function openDeliverer(deps: DelivererDeps) {
   let underWay = 0;
   let isClosing = false;
   let whenQuiet = () => {};
+  const longestRequestMs = io.timeoutMs + troubleMs;
+  const graceMs = connector.capabilities.afterUnknown === "receipt" ? policy.unknownGraceMs : 0;
 
+  const fence = () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId });
   const attempts = openAttempts({
     ...deps,
     connector: { ...connector, send: sendPart },
-    fence: () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId }),
+    fence,
     isClosing: () => isClosing,
   });
   const loader = openBatcher<Lane, PendingHead[]>({
@@ -106,8 +109,7 @@ export function openDeliverer(deps: DelivererDeps) {
     await attempts.written();
     // These may include attempts of this process, which lost its partitions and got them back.
     const areOver = deps.isOnlyProcess && underWay === 0;
-    const requestMs = areOver ? 0 : io.timeoutMs + troubleMs;
-    const graceMs = connector.capabilities.afterUnknown === "receipt" ? policy.unknownGraceMs : 0;
+    const requestMs = areOver ? 0 : longestRequestMs;
     const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), requestMs + graceMs);
     if (lost > 0) log.warn({ channel, attempts: lost }, "attempts of a process that ended were recorded as unknown");
     const pending = await pendingLanes(db, channel, partitions);
@@ -246,7 +248,10 @@ export function openDeliverer(deps: DelivererDeps) {
   async function conclude(lane: Lane, account: AccountState, attempt: Promise<AttemptResult>): Promise<number> {
     const { laneId, channelAccountId, queue } = lane;
     const { deliveryId, ordinal } = queue[0]!;
+    const isOwn = lane.mayBeOpen;
+    lane.mayBeOpen = true;
     const result = await attempt;
+    lane.mayBeOpen = false;
     troubles.worked(part);
     // Another process took the lane during the attempt: it need not wait for an outcome that is known.
     if (lane.isGone) await wakeLanes(bus, db, [{ deliveryId, laneId, channel, channelAccountId, ordinal }]);
@@ -254,8 +259,12 @@ export function openDeliverer(deps: DelivererDeps) {
       case "over":
         lane.queue.shift();
         return 0;
-      case "fenced":
+      case "fenced": {
+        const waitMs = isOwn ? 0 : longestRequestMs + graceMs;
+        await recoverAttempt(db, fence(), deliveryId, new Date(clock.now()), waitMs);
+        lane.forgetQueue(ordinal);
         return troubleMs;
+      }
       case "held":
         if (!account.isHeld && !isClosing) hold(account, channelAccountId);
         return 0;
@@ -294,6 +303,7 @@ export function openDeliverer(deps: DelivererDeps) {
       release(isKnown) {
         account.gate.abandoned();
         if (!isKnown) lane.forgetQueue(0);
+        lane.mayBeOpen = !isKnown;
         end(lane, account, isKnown ? 0 : troubleMs);
       },
     };

@@ -137,6 +137,28 @@ test("an attempt whose process died is recorded as unknown, and repeated by the 
   ]);
 });
 
+// It started the attempt just before it lost the partition, and committed it after the next owner had looked for those
+// that were open. Once both sent the message, and the trace showed a single attempt.
+test("an attempt that a former owner of the lane committed late is recorded as unknown before the next one", async () => {
+  await using line = await startPipeline();
+  await line.owned();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  line.account.status = "disabled";
+  const { messageId } = await line.say(chat, "oi");
+  await line.routed();
+  await line.admin.query(
+    `${unguarded} UPDATE deliveries SET attempts = 1, attempt_started_at = now(), status = 'in_transit'`,
+  );
+  line.account.status = "active";
+  await line.settled();
+  const { status, delivery_id } = await line.deliveryOf(messageId);
+  assert.equal(status, "sent");
+  assert.deepEqual(await attemptsOf(line, delivery_id), [
+    { number: 1, outcome: "unknown" },
+    { number: 2, outcome: "sent" },
+  ]);
+});
+
 // It may have been sent: an operator who reads "not sent in time" would send it again.
 test("a fallback does not say that an attempt whose process died was not sent", async () => {
   const policy = { unknownGraceMs: 60_000 };

@@ -22,6 +22,8 @@ export class Lane {
   isComplete = true;
   /** The highest place in the queue so far; lower when one below it became known. The next load begins after it. */
   lastOrdinal = 0;
+  /** An attempt of this process is under way, or failed in the hub: the database may show it as started. */
+  mayBeOpen = false;
   cancelTimer = () => {};
 
   constructor(laneId: string, channelAccountId: ChannelAccountId, partition: number) {

@@ -1,5 +1,6 @@
 import { all, type Db, run } from "../../lib/query.ts";
 import { type Lane, maxQueued, type Waiting } from "./lanes.ts";
+import type { Fence } from "./start-attempts.ts";
 
 export function pendingLanes(
   db: Db,
@@ -48,29 +49,44 @@ export async function loadPending(db: Db, channel: string, lanes: readonly Lane[
  * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried `waitMs`
  * after their start: the request of a slow owner ends in this time, or a receipt arrives.
  */
-export async function recoverAttempts(
+export function recoverAttempts(
   db: Db,
   channel: string,
   partitions: readonly number[],
   now: Date,
   waitMs: number,
 ): Promise<number> {
+  return recover(db, "d.channel = $4 AND d.partition = ANY ($5)", [channel, partitions], now, waitMs);
+}
+
+/** The same for one delivery: a former owner may commit the start of its attempt after `recoverAttempts` of the next. */
+export function recoverAttempt(
+  db: Db,
+  { topic, group, ownerId }: Fence,
+  deliveryId: string,
+  now: Date,
+  waitMs: number,
+): Promise<number> {
+  const which = "d.delivery_id = $4 AND d.partition IN (SELECT bus_held($5, $6, $7))";
+  return recover(db, which, [deliveryId, topic, group, ownerId], now, waitMs);
+}
+
+function recover(db: Db, which: string, values: readonly unknown[], now: Date, waitMs: number): Promise<number> {
   return run(
     db,
     `WITH lost AS (
        UPDATE deliveries d SET
          attempt_started_at = NULL,
-         error = CASE WHEN d.status < 'sent' THEN $5::jsonb ELSE d.error END,
+         error = CASE WHEN d.status < 'sent' THEN $3::jsonb ELSE d.error END,
          is_pending = d.status <> 'failed' AND coalesce(cardinality(d.provider_message_ids), 0) < d.part_count,
-         next_attempt_at = o.attempt_started_at + make_interval(secs => $4::float8)
+         next_attempt_at = o.attempt_started_at + make_interval(secs => $2::float8)
        FROM deliveries o
-       WHERE d.channel = $1 AND d.partition = ANY ($2) AND d.is_pending AND d.attempt_started_at IS NOT NULL
-         AND o.delivery_id = d.delivery_id
+       WHERE ${which} AND d.is_pending AND d.attempt_started_at IS NOT NULL AND o.delivery_id = d.delivery_id
        RETURNING d.delivery_id, d.attempts, o.attempt_started_at AS started_at
      )
      INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, error)
-     SELECT delivery_id, attempts, started_at, $3, 'unknown', $5::jsonb FROM lost ON CONFLICT DO NOTHING`,
-    [channel, partitions, now, waitMs / 1000, JSON.stringify(processEnded)],
+     SELECT delivery_id, attempts, started_at, $1, 'unknown', $3::jsonb FROM lost ON CONFLICT DO NOTHING`,
+    [now, waitMs / 1000, JSON.stringify(processEnded), ...values],
   );
 }
 

@@ -37,7 +37,7 @@ export function onePartBytes({ maxTextLength }: Pick<Capabilities, "maxTextLengt
   return maxTextLength - authorRoom;
 }
 
-/** `settled`: nothing is left to send. `fenced`: another process owns its partition. */
+/** `settled`: nothing is left to send. `fenced`: another process owns its partition, or has an attempt under way. */
 export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
 
 /**
@@ -94,7 +94,7 @@ WITH started AS (
     part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
     started_at = CASE WHEN d.status < 'in_transit' THEN $2::timestamptz ELSE d.started_at END
   FROM unnest($1::uuid[]) AS i (delivery_id), messages m
-  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.partition IN (SELECT bus_held($3, $4, $5))
+  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.attempt_started_at IS NULL AND d.partition IN (SELECT bus_held($3, $4, $5))
     AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
   RETURNING d.*, m.payload, m.direction, m.reply_to, m.sender_id
 ), result AS MATERIALIZED (
