@@ -112,6 +112,8 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
   const done = Promise.withResolvers<void>();
   // A connection may be lost before it is awaited.
   done.promise.catch(() => {});
+  /** `open` and `flood`: more requests may become due. A response after the end may be read before the timer has run. */
+  let hasMoreDue = pace.kind === "open" || pace.kind === "flood";
   /** `open`: when the requests that found no idle connection should have left. */
   const late: number[] = [];
 
@@ -153,7 +155,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
 
   function rest(worker: Worker): void {
     idle.push(worker);
-    if (idle.length < workers.length) return;
+    if (idle.length < workers.length || hasMoreDue) return;
     if (performance.now() >= endsAt || failure !== null || next >= end) done.resolve();
   }
 
@@ -198,6 +200,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
       }
       if (now < endsAt && failure === null) return;
       clearInterval(timer);
+      hasMoreDue = false;
       if (idle.length === workers.length) done.resolve();
     }, 1);
   }
