@@ -37,7 +37,7 @@ async function hold(hub: TestHub, table: string) {
 
 for (const { table, part, what } of [
   { table: "lanes", part: "progress of route message_processing", what: "a step whose consumer hangs" },
-  { table: "attempts", part: "progress of lanes whatsapp", what: "lanes that do not start" },
+  { table: "attempt_batches", part: "progress of lanes whatsapp", what: "lanes that do not start" },
 ]) {
   test(`readyz and the metrics name ${what} until it continues`, async () => {
     await using hub = await startTestHub({ env, clock: hastyClock });
