@@ -88,6 +88,19 @@ describe(
       }
     }
 
+    /** Runs while the second message waits behind the first, whose outcomes the platforms have and the database has not. */
+    async function whileUnwritten(point: string, work: (unlock: () => Promise<unknown>) => Promise<void>) {
+      let said!: readonly [first: Promise<string>, second: Promise<string>];
+      await whileLocked("LOCK TABLE attempt_batches IN SHARE MODE", async (unlock) => {
+        const first = load.say(talk, `${point} first`);
+        await statementsWait(channels.length);
+        said = [first, load.say(talk, `${point} second`)];
+        await said[1];
+        await work(unlock);
+      });
+      return said;
+    }
+
     const waiting = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
     function statementsWait(count: number): Promise<unknown> {
@@ -171,31 +184,19 @@ describe(
 
     test("after the platform's response, before its commit", async () => {
       await warmUp();
-      let first!: Promise<string>;
-      let second!: Promise<string>;
-      await whileLocked("LOCK TABLE attempt_batches IN SHARE MODE", async () => {
-        first = load.say(talk, "responded first");
-        await statementsWait(channels.length);
-        second = load.say(talk, "responded second");
-        await second;
+      const said = await whileUnwritten("responded", async () => {
         await killed();
         // They would be committed without the hub.
         await db.query(`SELECT pg_terminate_backend(pid) ${waiting}`);
         await statementsWait(0);
       });
-      await recovers(first, second, ["unknown", "sent"]);
+      await recovers(...said, ["unknown", "sent"]);
       assert.deepEqual(await textsOf("responded"), Array(2).fill(["first", "first", "second"]));
     });
 
     test("after the commit of the platform's response", async () => {
       await warmUp();
-      let first!: Promise<string>;
-      let second!: Promise<string>;
-      await whileLocked("LOCK TABLE attempt_batches IN SHARE MODE", async (unlock) => {
-        first = load.say(talk, "finished first");
-        await statementsWait(channels.length);
-        second = load.say(talk, "finished second");
-        await second;
+      const said = await whileUnwritten("finished", async (unlock) => {
         hub.kill("SIGSTOP");
         await unlock();
       });
@@ -206,7 +207,7 @@ describe(
         return rowCount === channels.length;
       });
       await killed();
-      await recovers(first, second, ["sent"]);
+      await recovers(...said, ["sent"]);
       assert.deepEqual(await textsOf("finished"), Array(2).fill(["first", "second"]));
     });
 
