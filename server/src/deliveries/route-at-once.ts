@@ -1,15 +1,21 @@
 import { setImmediate as othersTurn } from "node:timers/promises";
 import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import type { Bus } from "../bus/bus.ts";
-import type { Capabilities } from "../connectors/connector.ts";
 import type { RequestDb } from "../database-roles.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import { isServerError, type Log } from "../lib/postgres.ts";
 import { plainArray } from "../lib/query.ts";
 import type { MessageRouter, NewMessage, RoutePlan } from "../messages/messages.ts";
 import { topics } from "../topics.ts";
-import { loadAccounts, loadFewMembers, type Members, type MessageToRoute } from "./routing/load-routing.ts";
-import { planDeliveries } from "./routing/plan.ts";
+import {
+  loadAccounts,
+  loadFewMembers,
+  type Members,
+  type MessageToRoute,
+  readOptions,
+  type StoredOptions,
+} from "./routing/load-routing.ts";
+import { type CapabilitiesOf, planDeliveries } from "./routing/plan.ts";
 import { toDelivery } from "./routing/route-messages.ts";
 import { type NewDelivery, plannedArray, plannedRows, plannedValues, toWritten } from "./routing/write-deliveries.ts";
 import type { Reservation } from "./sending/deliverer.ts";
@@ -20,7 +26,7 @@ interface RouteDeps {
   dbOf: (workspaceId: string) => RequestDb;
   bus: Pick<Bus, "partitionOf" | "wake">;
   log: Log;
-  capabilitiesOf: (channel: string) => Capabilities | null;
+  capabilitiesOf: CapabilitiesOf;
   /** Null where the channel has no deliverer in this process, or it cannot start the delivery now. */
   reserve: (channel: string, laneId: string, channelAccountId: ChannelAccountId) => Reservation | null;
 }
@@ -77,12 +83,12 @@ async function planRoutes(
     const payload = JSON.parse(message.payload) as MessagePayload;
     const toRoute = routeOf(message, payload, steps[index]!, now);
     const planned = planDeliveries(toRoute, members?.recipients ?? [], accounts, capabilitiesOf);
-    const isFromMember = !message.mustBeMember || members?.ids.includes(message.senderId);
-    isWhole &&= isFromMember === true && planned.some(({ kind }) => kind === "channel");
+    const isFromMember = !message.mustBeMember || members?.ids.includes(message.senderId) === true;
+    const isReached = planned.every(({ kind }) => kind !== "unroutable");
+    isWhole &&= isFromMember && isReached && planned.some(({ kind }) => kind === "channel");
     // The commit checks that what was planned can still be sent, not whether the rest now could be: the step does that.
-    if (planned.some(({ kind }) => kind === "unroutable")) {
+    if (!isReached) {
       membersOf.delete(message.conversationId);
-      isWhole = false;
       continue;
     }
     for (const one of planned) {
@@ -144,7 +150,7 @@ function releaseAll(held: Map<string, Held>, isKnown: boolean): void {
 
 function routeOf(message: NewMessage, payload: MessagePayload, seq: number, createdAt: Date): MessageToRoute {
   const { workspaceId, messageId, conversationId, senderId, channels } = message;
-  const options = message.options === null ? {} : JSON.parse(message.options);
+  const options: StoredOptions | null = message.options === null ? null : JSON.parse(message.options);
   return {
     workspaceId,
     messageId,
@@ -153,9 +159,7 @@ function routeOf(message: NewMessage, payload: MessagePayload, seq: number, crea
     senderId,
     payloadType: payload.type,
     channels,
-    via: options.via ?? {},
-    fallbackOrder: options.fallback?.order ?? null,
-    fallbackAfterSeconds: options.fallback?.after_seconds ?? 60,
+    ...readOptions(options),
     retryOf: null,
     createdAt,
   };

@@ -15,6 +15,10 @@ interface StatusChanges {
   after?: readonly string[];
 }
 
+/** What the events of changed deliveries `d` are made of. An update returns these, and not all of its forty columns. */
+export const publishedColumns = `d.workspace_id, d.conversation_id, d.seq, d.message_id, d.delivery_id, d.recipient_id,
+  d.channel, d.status, d.status_before, d.error, d.sent_at, d.provider_message_ids`;
+
 /** A query that appends an event for each row, and always returns one row: select from it, or it does not run. */
 export function publishStatuses(changes: StatusChanges): string {
   const { from, where = "true", status = "d.status", platformAt = "NULL", after = [] } = changes;

@@ -38,7 +38,7 @@ export function plainArray(values: readonly (string | number | boolean | null | 
   return `{${values.map((value) => value ?? "NULL").join(",")}}`;
 }
 
-/** Ends no text of JSON: `JSON.stringify` escapes it. */
+/** In no text of JSON: `JSON.stringify` escapes it. */
 const separator = "\x1e";
 
 /**

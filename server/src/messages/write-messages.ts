@@ -261,11 +261,11 @@ async function insertMessages(
   now: Date,
   plan: RoutePlan | null,
 ): Promise<Inserted> {
-  const cases = casesOf(messages);
   const quotes = quotesOf(messages);
   const steps = countSteps(messages);
   const conversations = [...steps.counts.keys()].sort();
   const isChecked = plan === null || !plan.isWhole || quotes.length > 0;
+  const cases = isChecked ? casesOf(messages) : [];
   const { rows } = await db.query<InsertedRow>({
     ...statementFor(plan, isChecked),
     values: [

@@ -1,4 +1,4 @@
-import { publishStatuses } from "../../events/events.ts";
+import { publishedColumns, publishStatuses } from "../../events/events.ts";
 import { type Db, plainArray } from "../../lib/query.ts";
 import type { PartReceipts, StoredWith } from "./merge-receipts.ts";
 
@@ -51,8 +51,7 @@ input AS MATERIALIZED (
   FROM input i
   WHERE ${isSame} AND d.status IN ('sent', 'delivered') AND i.status > d.status
     AND coalesce(i.read_by, i.delivered_by) IS NOT NULL
-  RETURNING d.workspace_id, d.conversation_id, d.seq, d.message_id, d.delivery_id, d.recipient_id, d.channel, d.status_before,
-    d.error, d.sent_at, d.provider_message_ids, i.place, i.delivered_at AS delivered_then, i.read_at AS read_then
+  RETURNING ${publishedColumns}, i.place, i.delivered_at AS delivered_then, i.read_at AS read_then
 ), published AS MATERIALIZED (
   ${publishStatuses({
     from: `updated d CROSS JOIN LATERAL (

@@ -41,16 +41,30 @@ export async function loadMessages(
   );
   return rows.map(({ options, place, ...message }) => ({
     ...message,
-    via: options?.via ?? {},
-    fallbackOrder: options?.fallback?.order ?? null,
-    fallbackAfterSeconds: options?.fallback?.after_seconds ?? 60,
+    ...readOptions(options),
     retryOf: records[place - 1]!.value.retryOf ?? null,
   }));
 }
 
-interface MessageRow extends Omit<MessageToRoute, "via" | "fallbackOrder" | "fallbackAfterSeconds" | "retryOf"> {
-  options: { via?: Record<string, string>; fallback?: { order: string[]; after_seconds?: number } } | null;
+type FromOptions = Pick<MessageToRoute, "via" | "fallbackOrder" | "fallbackAfterSeconds">;
+
+interface MessageRow extends Omit<MessageToRoute, keyof FromOptions | "retryOf"> {
+  options: StoredOptions | null;
   place: number;
+}
+
+/** The options of a message, as they are stored. */
+export interface StoredOptions {
+  via?: Record<string, string>;
+  fallback?: { order: string[]; after_seconds?: number };
+}
+
+export function readOptions(options: StoredOptions | null): FromOptions {
+  return {
+    via: options?.via ?? {},
+    fallbackOrder: options?.fallback?.order ?? null,
+    fallbackAfterSeconds: options?.fallback?.after_seconds ?? 60,
+  };
 }
 
 export async function loadRecipients(

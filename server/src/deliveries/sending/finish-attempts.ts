@@ -1,5 +1,5 @@
 import type { Exchange, SendOutcome } from "../../connectors/connector.ts";
-import { publishStatuses } from "../../events/events.ts";
+import { publishedColumns, publishStatuses } from "../../events/events.ts";
 import { toStorable } from "../../lib/json.ts";
 import { type Db, joinTexts, plainArray, splitTexts } from "../../lib/query.ts";
 
@@ -102,9 +102,6 @@ function toArrayLiteral(items: readonly string[]): string {
   return `{${items.map((item) => `"${item.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }
 
-const columns = `d.workspace_id, d.conversation_id, d.seq, d.message_id, d.delivery_id, d.recipient_id, d.channel, d.status,
-  d.status_before, d.error, d.sent_at, d.provider_message_ids`;
-
 const parts = {
   input: `input AS MATERIALIZED (
   SELECT delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges,
@@ -150,7 +147,7 @@ const parts = {
     sent_by = $14::uuid
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
-  RETURNING ${columns}
+  RETURNING ${publishedColumns}
 )`,
   // Joins on the number of the attempt: the outcome of one that was given up is too late for the schedule.
   others: `others AS (
@@ -171,7 +168,7 @@ const parts = {
       ELSE d.history END
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
-  RETURNING ${columns}, d.is_pending, i.is_final
+  RETURNING ${publishedColumns}, d.is_pending, i.is_final
 )`,
   early: `SELECT NULL::uuid AS settled, e.channel_account_id, e.provider_message_id
   FROM input i CROSS JOIN unnest(i.sent_parts) AS part
@@ -210,6 +207,6 @@ const ordinary = statementOf({
 const general = statementOf({
   name: "finish_attempts",
   changes: ["batches", "logged", "named", "sent", "others"],
-  changed: `(SELECT ${columns} FROM sent d UNION ALL SELECT ${columns} FROM others d)`,
+  changed: `(SELECT ${publishedColumns} FROM sent d UNION ALL SELECT ${publishedColumns} FROM others d)`,
   result: `${parts.early} UNION ALL ${parts.settled}`,
 });

@@ -41,8 +41,8 @@ export function onePartBytes({ maxTextLength }: Pick<Capabilities, "maxTextLengt
 export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
 
 /**
- * Records attempts before their requests, and reads what to send. One result for each id, in order. The platform id of the quoted message or reaction target is read too, if
- * that was sent in the same lane.
+ * Records attempts before their requests, and reads what to send. One result for each id, in order. The platform id of the
+ * quoted message or reaction target is read too, if that was sent in the same lane.
  */
 export async function startAttempts(
   db: Db,
@@ -94,8 +94,8 @@ WITH started AS (
     part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
     started_at = CASE WHEN d.status < 'in_transit' THEN $2::timestamptz ELSE d.started_at END
   FROM unnest($1::uuid[]) AS i (delivery_id), messages m
-  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.attempt_started_at IS NULL AND d.partition IN (SELECT bus_held($3, $4, $5))
-    AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
+  WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.attempt_started_at IS NULL
+    AND d.partition IN (SELECT bus_held($3, $4, $5)) AND m.workspace_id = d.workspace_id AND m.message_id = d.message_id
   RETURNING d.*, m.payload, m.direction, m.reply_to, m.sender_id
 ), result AS MATERIALIZED (
   SELECT s.delivery_id AS "deliveryId", s.workspace_id AS "workspaceId", s.message_id AS "messageId", s.identifier,
