@@ -7,7 +7,7 @@ import { run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
 import { makePastPartitions, watchPartitions } from "../testing/watch-partitions.ts";
 import { markRead } from "./mark-read.ts";
-import { inRounds, mergeReceipts } from "./receipts/merge-receipts.ts";
+import { byPart, mergeReceipts } from "./receipts/merge-receipts.ts";
 import { loadMessages } from "./routing/load-routing.ts";
 import { type FinishedAttempt, finishAttempts } from "./sending/finish-attempts.ts";
 import { startAttempts } from "./sending/start-attempts.ts";
@@ -48,9 +48,7 @@ test("the statements of a message's path read its own partitions and no others",
     status: "read",
     at: now,
   } as const;
-  for (const round of inRounds([{ ...receipt, error: null, webhookId: newId(Date.now()) }])) {
-    await mergeReceipts(db, round, now);
-  }
+  await mergeReceipts(db, byPart([{ ...receipt, error: null, webhookId: newId(Date.now()) }]), now);
   assert.deepEqual(watched.partitionsRead(), [deliveries], "mergeReceipts");
   assert.equal((await line.deliveryOf(messageId)).status, "read");
 
@@ -125,7 +123,7 @@ test("responses and receipts of the same deliveries at the same time are all app
           ...{ error: null, at: now, webhookId: newId(Date.now()) },
         })),
       );
-      return mergeReceipts(db, inRounds(receipts)[0]!, now);
+      return mergeReceipts(db, byPart(receipts), now);
     };
     await Promise.all([
       ...inChunks(20).map(finish),

@@ -1,6 +1,6 @@
 import { publishStatuses } from "../../events/events.ts";
 import { toStorable } from "../../lib/json.ts";
-import { type Db, plainArray } from "../../lib/query.ts";
+import { allPrepared, type Db, plainArray } from "../../lib/query.ts";
 import type { LanePlace } from "../outgoing.ts";
 
 export interface Receipt {
@@ -17,21 +17,25 @@ export interface Receipt {
 /** The receipts of one part of a delivery. */
 export type PartReceipts = readonly Receipt[];
 
-/**
- * The receipts of each part, in lists with one part of a delivery at most: a statement updates a row once. Deliveries
- * are locked in the order of a list, to avoid deadlocks.
- */
-export function inRounds(receipts: readonly Receipt[]): PartReceipts[][] {
-  const parts = Map.groupBy(receipts, ({ deliveryId, providerMessageId }) => `${deliveryId} ${providerMessageId}`);
-  const sorted = [...parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, part]) => part);
-  const rounds: PartReceipts[][] = [];
-  for (const ofOne of Map.groupBy(sorted, (part) => part[0]!.deliveryId).values()) {
-    for (const [round, part] of ofOne.entries()) {
-      rounds[round] ??= [];
-      rounds[round].push(part);
-    }
-  }
-  return rounds;
+/** The receipts of each part, by delivery: deliveries are locked in this order, to avoid deadlocks. */
+export function byPart(receipts: readonly Receipt[]): PartReceipts[] {
+  const parts = Map.groupBy(
+    receipts,
+    ({ deliveryId, channelAccountId, providerMessageId }) => `${deliveryId} ${channelAccountId} ${providerMessageId}`,
+  );
+  return [...parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, part]) => part);
+}
+
+/** A statement updates a row once: one part of each delivery, and the others. */
+export function firstOfEachDelivery(parts: readonly PartReceipts[]): {
+  firsts: PartReceipts[];
+  others: PartReceipts[];
+} {
+  const deliveryOf = (part: PartReceipts | undefined) => part?.[0]?.deliveryId;
+  const { firsts = [], others = [] } = Object.groupBy(parts, (part, index) =>
+    deliveryOf(part) === deliveryOf(parts[index - 1]) ? "others" : "firsts",
+  );
+  return { firsts, others };
 }
 
 /** What must be stored in the same commit: a common table expression whose parameters begin at `$first`. */
@@ -80,6 +84,25 @@ export async function mergeReceipts(db: Db, parts: readonly PartReceipts[], now:
   };
 }
 
+/**
+ * Which parts `mergeReceipts` would still apply, and which are unknown for now. A webhook may report thousands of ids for
+ * one delivery: those that are neither are left out, instead of taking a statement each.
+ */
+export async function sortOut(
+  db: Db,
+  parts: readonly PartReceipts[],
+): Promise<{ left: PartReceipts[]; unknown: PartReceipts[] }> {
+  if (parts.length === 0) return { left: [], unknown: [] };
+  const rows = await allPrepared<{ place: number; is_unknown: boolean }>(db, "sort_out_receipts", sorting, [
+    plainArray(parts.map((part) => part[0]!.deliveryId)),
+    plainArray(parts.map((part) => part[0]!.channelAccountId)),
+    parts.map((part) => part[0]!.providerMessageId),
+  ]);
+  const of = (isUnknown: boolean) =>
+    rows.flatMap(({ place, is_unknown }) => (is_unknown === isUnknown ? [parts[place - 1]!] : []));
+  return { left: of(false), unknown: of(true) };
+}
+
 const ids = "coalesce(d.provider_message_ids, '{}')";
 const isKnown = `i.provider_message_id = ANY (${ids})`;
 // An unknown id is that of the attempt under way, or of one without a response. Of a text in parts, only one without a
@@ -89,6 +112,13 @@ const isLearned = `cardinality(${ids}) < d.part_count
   AND (d.part_count = 1 OR d.is_pending AND d.attempt_started_at IS NULL)
   AND NOT EXISTS (SELECT FROM provider_messages p WHERE p.channel_account_id = i.channel_account_id
     AND p.provider_message_id = i.provider_message_id AND p.delivery_id IS NULL)`;
+const isUnknown = `d.part_count > 1 AND d.attempt_started_at IS NOT NULL AND NOT ${isKnown}`;
+const sorting = `
+SELECT i.place, ${isUnknown} AS is_unknown
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS i (
+  delivery_id, channel_account_id, provider_message_id, place)
+JOIN deliveries d USING (delivery_id, channel_account_id)
+WHERE ${isUnknown} OR ${isKnown} OR ${isLearned} ORDER BY i.place`;
 const newIds = `CASE WHEN ${isKnown} OR NOT (${isLearned}) THEN ${ids} ELSE ${ids} || i.provider_message_id END`;
 const hasFailed = "i.error IS NOT NULL";
 const newParts = `coalesce(d.part_receipts, '{}') || CASE WHEN ${isKnown} OR ${isLearned} THEN jsonb_build_object(i.provider_message_id,

@@ -6,7 +6,7 @@ import { one } from "../../lib/query.ts";
 import { type Pipeline, startPipeline } from "../../testing/test-pipeline.ts";
 import { until } from "../../testing/until.ts";
 import { type FinishedAttempt, finishAttempts } from "../sending/finish-attempts.ts";
-import { applyMissedReceipts, type Receipt } from "./receipts.ts";
+import { applyMissedReceipts, applyReceipts, type Receipt } from "./receipts.ts";
 
 type Word = Receipt["status"];
 const words: readonly Word[] = ["sent", "delivered", "read", "failed"];
@@ -191,6 +191,55 @@ test("receipts for what we never sent, or on another account, change nothing", a
     receiptOf(line, "foreign", "read", { deliveryId: other }),
   ]);
   assert.equal((await line.deliveryOf(messageId)).status, "sent");
+});
+
+// Anyone who connects an account may sign a webhook that names deliveries of others.
+test("receipts of two accounts for one delivery and one id count for their own account only", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const other = { channelAccountId: "00000000-0000-7000-8000-00000000beef" };
+  const orders = permutations(["ours", "theirs"]);
+  for (const places of orders) {
+    const { messageId } = await sentBy(line, chat);
+    const { delivery_id: deliveryId, provider_message_ids: ids } = await line.deliveryOf(messageId);
+    const ours = receiptOf(line, ids![0]!, "delivered", { deliveryId, webhookId: newId(Date.now()) });
+    const theirs = receiptOf(line, ids![0]!, "read", { deliveryId, webhookId: newId(Date.now()), ...other });
+    await line.receipts(places.map((whose) => (whose === "ours" ? ours : theirs)));
+    assert.equal((await line.deliveryOf(messageId)).status, "delivered", places.join());
+  }
+});
+
+test("thousands of ids for one delivery take a few statements", async () => {
+  await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const { messageId } = await sentBy(line, chat, "abcdefghijkl");
+  const { delivery_id: deliveryId, provider_message_ids: ids } = await line.deliveryOf(messageId);
+  const invented = Array.from({ length: 2_000 }, (_, number) => `invented ${number}`);
+  let statements = 0;
+  const query = (...asked: Parameters<typeof line.deps.db.query>) => {
+    statements += 1;
+    return line.deps.db.query(...asked);
+  };
+  await applyReceipts(
+    { ...line.deps, db: { query } as typeof line.deps.db },
+    [...invented, ...ids!].map((id) => receiptOf(line, id, "delivered", { deliveryId })),
+  );
+  assert.equal((await line.deliveryOf(messageId)).status, "delivered");
+  assert.ok(statements < 20, `${statements} statements`);
+});
+
+test("a receipt that names a text in parts, with the id of another message, ends", async () => {
+  await using line = await startPipeline({ capabilities: { maxTextLength: 4 } });
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const first = await sentBy(line, chat, "abc");
+  const { provider_message_ids: ids } = await line.deliveryOf(first.messageId);
+  line.platform.answer = async ({ deliveryId, partIndex }) => {
+    if (partIndex > 0) await line.receipts([receiptOf(line, ids![0]!, "delivered", { deliveryId })]);
+    return { kind: "sent", providerMessageId: `part ${partIndex}` };
+  };
+  const { messageId } = await sentBy(line, chat, "abcdefgh");
+  assert.equal((await line.deliveryOf(messageId)).status, "sent");
+  assert.equal((await line.deliveryOf(first.messageId)).status, "delivered");
 });
 
 /** The audit trail ends with the status, has each change once, and does not move back. */

@@ -3,7 +3,14 @@ import { all, type Db, run } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
 import type { PipelineDeps } from "../pipeline-deps.ts";
 import { climb } from "./climb.ts";
-import { inRounds, mergeReceipts, type Receipt, type StoredWith } from "./merge-receipts.ts";
+import {
+  byPart,
+  firstOfEachDelivery,
+  mergeReceipts,
+  type Receipt,
+  type StoredWith,
+  sortOut,
+} from "./merge-receipts.ts";
 
 export type { Receipt, StoredWith };
 
@@ -22,14 +29,16 @@ export async function applyReceipts(
 ): Promise<void> {
   const { db, bus, clock } = deps;
   const now = new Date(clock.now());
-  const rounds = inRounds(await nameDeliveries(db, receipts, now));
-  if (rounds.length === 0 && stored !== undefined) rounds.push([]);
-  for (const [round, parts] of rounds.entries()) {
-    const left = await climb(db, parts, round === 0 ? stored : undefined);
-    if (left.length === 0) continue;
-    const { released, unknown } = await mergeReceipts(db, left, now);
-    if (unknown.length > 0) await keepUnknown(deps, unknown.flat(), now);
+  const parts = byPart(await nameDeliveries(db, receipts, now));
+  let left = parts.length === 0 && stored === undefined ? [] : await climb(db, parts, stored);
+  while (left.length > 0) {
+    const { firsts, others } = firstOfEachDelivery(left);
+    const { released, unknown } = await mergeReceipts(db, firsts, now);
+    const sorted = await sortOut(db, others);
+    if (unknown.length + sorted.unknown.length > 0)
+      await keepUnknown(deps, [...unknown, ...sorted.unknown].flat(), now);
     await wakeLanes(bus, db, released);
+    left = sorted.left;
   }
 }
 
@@ -66,7 +75,8 @@ async function applyEarly(deps: ReceiptDeps, parts: string, values: readonly unk
      RETURNING e.receipt`,
     values,
   );
-  const receipts = rows.map(({ receipt }) => ({ ...receipt, at: new Date(receipt.at) }));
+  // By the platform's id alone: a receipt may name another delivery.
+  const receipts = rows.map(({ receipt }) => ({ ...receipt, deliveryId: null, at: new Date(receipt.at) }));
   await applyReceipts(deps, receipts);
 }
 
