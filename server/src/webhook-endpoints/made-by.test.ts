@@ -1,9 +1,11 @@
 /** An endpoint works as long as the user and API key that made it could make it now. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { transaction } from "../lib/postgres.ts";
+import { type Db, one, run } from "../lib/query.ts";
 import { startReceiver, startWebhookTest, type WebhookTest } from "../testing/test-webhooks.ts";
 import { until } from "../testing/until.ts";
-import { findEndpoint } from "./endpoint-rows.ts";
+import { endpointsWithoutCreator, findEndpoint } from "./endpoint-rows.ts";
 import { changeEndpoint } from "./endpoints.ts";
 import { follow } from "./follow.ts";
 
@@ -132,4 +134,30 @@ test("has a new creator when its URL or events change, or when it is enabled", a
     const { made_by, made_by_key } = await by(changes);
     assert.deepEqual([made_by, made_by_key], [other.userId, null], JSON.stringify(changes));
   }
+});
+
+test("the creators of many endpoints are checked once each, not once for each endpoint", async () => {
+  await using hub = await startWebhookTest();
+  const other = await hub.addAdmin();
+  const made: string[] = [];
+  for (const by of [hub.principal, other]) {
+    for (let number = 0; number < 4; number++) {
+      made.push((await hub.connect(`https://example.com/${number}`, {}, by)).webhook_endpoint_id);
+    }
+  }
+  const countCalls = async (tx: Db) => {
+    const text = "SELECT coalesce(pg_stat_get_xact_function_calls('admin_holds'::regproc), 0) AS calls";
+    return (await one<{ calls: number }>(tx, text, [])).calls;
+  };
+  const check = () =>
+    transaction(hub.line.pool, async (tx) => {
+      await run(tx, "SET LOCAL track_functions = 'all'", []);
+      const before = await countCalls(tx);
+      const found = await endpointsWithoutCreator(tx, new Date());
+      return { lost: found.map(({ endpointId }) => endpointId).sort(), calls: (await countCalls(tx)) - before };
+    });
+  assert.deepEqual(await check(), { lost: [], calls: 2 });
+  await hub.rows("UPDATE api_keys SET revoked_at = now() WHERE created_by = $1", [hub.principal.userId]);
+  await hub.rows("UPDATE webhook_endpoints SET is_authorized = false WHERE webhook_endpoint_id = $1", [made[7]]);
+  assert.deepEqual(await check(), { lost: [...made.slice(0, 4), made[7]].sort(), calls: 2 });
 });
