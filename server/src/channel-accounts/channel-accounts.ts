@@ -50,6 +50,8 @@ interface ChannelAccountPatch {
   settings?: ChannelAccountView["settings"] | undefined;
 }
 
+type RefusedAccount = Pick<ConnectedAccount, "workspaceId" | "channelAccountId" | "version">;
+
 /** All methods that take an id throw RESOURCE_NOT_FOUND for one that is absent, deleted or of another workspace. */
 export class ChannelAccounts {
   readonly #db: PipelineDb;
@@ -57,6 +59,8 @@ export class ChannelAccounts {
   readonly #clock: Clock;
   readonly #rules: BaseUrlRules;
   readonly #cache: AccountCache;
+  /** Refusals that are being written, by account and version. */
+  readonly #refusing = new Map<string, Promise<boolean>>();
 
   constructor({ db, secretBox, clock, allowPrivate = false, allowedOrigins = [] }: ChannelAccountsDeps) {
     this.#db = db;
@@ -170,11 +174,23 @@ export class ChannelAccounts {
     return changed;
   }
 
-  /** Nothing is sent until it is repaired. Safe to call late: only this version changes. Returns whether it did. */
-  async needsAttention(
-    account: Pick<ConnectedAccount, "workspaceId" | "channelAccountId" | "version">,
-    { reason, detail }: AccountAttention,
-  ): Promise<boolean> {
+  /**
+   * Nothing is sent until it is repaired. Safe to call late: only this version changes. Returns whether it did; of
+   * concurrent calls, one writes.
+   */
+  async needsAttention(account: RefusedAccount, attention: AccountAttention): Promise<boolean> {
+    const key = `${account.channelAccountId} ${account.version}`;
+    const refusing = this.#refusing.get(key);
+    if (refusing !== undefined) {
+      await refusing;
+      return false;
+    }
+    const writing = this.#markNeedsAttention(account, attention).finally(() => this.#refusing.delete(key));
+    this.#refusing.set(key, writing);
+    return writing;
+  }
+
+  async #markNeedsAttention(account: RefusedAccount, { reason, detail }: AccountAttention): Promise<boolean> {
     const { workspaceId, channelAccountId } = account;
     const isNew = await transaction(this.#db, async (tx) => {
       if (!(await rows.markNeedsAttention(tx, account, { reason, detail }))) return false;

@@ -218,6 +218,21 @@ test("a refusal by the platform counts only for the credentials that were refuse
   assert.equal((await accountNow()).status, "disabled");
 });
 
+// Once 100 read marks that a platform refused were 100 transactions, which waited for each other with all connections.
+test("many refusals at once are one transaction", async () => {
+  const admin = `${await hub.workspace()} admin`;
+  const { body } = await connect(admin);
+  const account = (await hub.accounts.get(body.channel_account_id))!;
+  const refuse = () => hub.accounts.needsAttention(account, { reason: "CREDENTIALS_INVALID", detail: "401" });
+  let refused: boolean[] = [];
+  const connections = await hub.countConnections(async () => {
+    refused = await Promise.all(Array.from({ length: 100 }, refuse));
+  });
+  assert.equal(refused.filter((isNew) => isNew).length, 1);
+  assert.equal(connections, 1);
+  assert.equal(await refuse(), false);
+});
+
 // Otherwise an admin, or an admin's key, could direct credentials that it does not know to its own machine.
 test("changing base_url needs all credentials again, so that stored ones are not sent to another host", async () => {
   const admin = `${await hub.workspace()} admin`;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import type { EventEmitter } from "node:events";
 import type { Role } from "../../../contract/src/access.ts";
 import { startSimulator } from "../../../simulator/src/simulator.ts";
 import { ChannelAccounts } from "../channel-accounts/channel-accounts.ts";
@@ -64,6 +65,18 @@ export async function startChannelAccountsHub() {
 
   return {
     db,
+    /** How often the work takes a connection of the pipeline. */
+    async countConnections(work: () => Promise<unknown>): Promise<number> {
+      const pool = databases.pipelineDb as unknown as EventEmitter;
+      let count = 0;
+      const onAcquire = () => {
+        count += 1;
+      };
+      pool.on("acquire", onAcquire);
+      await work();
+      pool.off("acquire", onAcquire);
+      return count;
+    },
     accounts,
     publicUrl: url,
     /** As another process of the same hub sees it. */
