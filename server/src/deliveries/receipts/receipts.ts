@@ -1,3 +1,4 @@
+import { isRecordFault } from "../../lib/faults.ts";
 import { toStorable } from "../../lib/json.ts";
 import { all, type Db, run } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
@@ -66,18 +67,37 @@ export function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
   return applyEarly(deps, `(SELECT ${ids} FROM early_receipts JOIN provider_messages USING (${ids}) LIMIT 500)`, []);
 }
 
-/** `parts` is SQL: rows of an account and the platform's id of a part. */
+/**
+ * `parts` is SQL: rows of an account and the platform's id of a part. The receipts are deleted after they were applied, so
+ * that an error of the database or the end of the process loses none.
+ */
 async function applyEarly(deps: ReceiptDeps, parts: string, values: readonly unknown[]): Promise<void> {
   const rows = await all<{ receipt: Omit<Receipt, "at"> & { at: string } }>(
     deps.db,
-    `DELETE FROM early_receipts e USING ${parts} AS p (channel_account_id, provider_message_id)
-     WHERE e.channel_account_id = p.channel_account_id AND e.provider_message_id = p.provider_message_id
-     RETURNING e.receipt`,
+    `SELECT e.receipt FROM early_receipts e JOIN ${parts} AS p (channel_account_id, provider_message_id)
+       ON e.channel_account_id = p.channel_account_id AND e.provider_message_id = p.provider_message_id`,
     values,
   );
+  if (rows.length === 0) return;
   // By the platform's id alone: a receipt may name another delivery.
   const receipts = rows.map(({ receipt }) => ({ ...receipt, deliveryId: null, at: new Date(receipt.at) }));
-  await applyReceipts(deps, receipts);
+  try {
+    await applyReceipts(deps, receipts);
+  } catch (error) {
+    // Those that can never be applied would fail again with each try, and hold up the others.
+    if (isRecordFault(error)) await deleteEarly(deps.db, receipts);
+    throw error;
+  }
+  await deleteEarly(deps.db, receipts);
+}
+
+async function deleteEarly(db: Db, receipts: readonly Receipt[]): Promise<void> {
+  await run(
+    db,
+    `DELETE FROM early_receipts e USING unnest($1::uuid[], $2::text[], $3::delivery_status[]) AS i (account_id, id, status)
+     WHERE e.channel_account_id = i.account_id AND e.provider_message_id = i.id AND e.status = i.status`,
+    [...idsOf(receipts), receipts.map((receipt) => receipt.status)],
+  );
 }
 
 type Part = Pick<Receipt, "channelAccountId" | "providerMessageId">;
