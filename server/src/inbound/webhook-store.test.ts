@@ -61,6 +61,23 @@ test("a webhook whose receipts the database refuses is kept, and the step applie
   assert.equal((await line.deliveryOf(sent.messageId)).status, "read");
 });
 
+test("a webhook that the connector cannot read is kept for the step, and does not hold up others", async () => {
+  await using calls = await open();
+  const { line } = calls;
+  const sent = await calls.send("oi");
+  await Promise.all([
+    calls.platformCalls(receipt(sent.id, "delivered")),
+    calls.store.keep({
+      workspaceId: line.workspaceId,
+      channelAccountId: line.accountId,
+      headers: {},
+      rawBody: Buffer.from("{"),
+    }),
+  ]);
+  assert.equal((await line.deliveryOf(sent.messageId)).status, "delivered");
+  assert.equal((await calls.published()).length, 1);
+});
+
 function receipt(providerMessageId: string, status: "delivered" | "read"): InboundEvent {
   return { kind: "receipt", providerMessageId, deliveryId: null, status, error: null, at: Date.now() };
 }
@@ -86,6 +103,7 @@ async function open(options: PipelineOptions = {}, { isFused = true } = {}) {
   return {
     line,
     deps,
+    store,
     async send(text: string) {
       const { messageId } = await line.say(await line.addConversation(await line.addPerson(`ana-${text}`)), text);
       await line.settled();

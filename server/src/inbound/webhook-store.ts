@@ -63,7 +63,7 @@ export function openWebhookStore(deps: StoreDeps): WebhookStore {
     let bytes = 0;
     for (const webhook of webhooks) {
       const { length } = webhook.rawBody;
-      const read = deps.isFused && length <= mostBytes ? await readWebhook(deps, webhook) : null;
+      const read = deps.isFused && length <= mostBytes ? await tryToRead(webhook) : null;
       if (read === null || read.messages.length > 0) toPublish.push(webhook);
       else toApply.push({ webhook, receipts: read.receipts });
       bytes += length;
@@ -72,6 +72,19 @@ export function openWebhookStore(deps: StoreDeps): WebhookStore {
       await othersTurn();
     }
     return { toApply, toPublish };
+  }
+
+  /** Null when it cannot be read: the step tries again, and makes it a dead letter at last. */
+  async function tryToRead(webhook: KeptWebhook) {
+    try {
+      return await readWebhook(deps, webhook);
+    } catch (error) {
+      log.warn(
+        { err: error, webhook_id: webhook.webhookId },
+        "a webhook could not be read at once; it waits on the bus",
+      );
+      return null;
+    }
   }
 
   async function publish(webhooks: readonly KeptWebhook[]): Promise<void> {
