@@ -21,9 +21,12 @@ const suiteLimitMs = patient(300_000);
 const suites = [
   "messages/accept.test.ts",
   "bus/postgres-bus.test.ts",
+  "deliveries/route-at-once.test.ts",
+  "deliveries/receipts/receipts.test.ts",
   "deliveries/sending/deliverer.test.ts",
   "dead-letters/dead-letters.test.ts",
   "inbound/receive.test.ts",
+  "inbound/webhook-store.test.ts",
   "events/feed.test.ts",
   "lib/fanout/postgres-fanout.test.ts",
   "row-level-security.test.ts",
