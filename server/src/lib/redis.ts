@@ -59,10 +59,7 @@ export async function openRedis({ url, name, clock, log, onReconnect, signal }: 
   if (!isConnected) {
     client.destroy();
     signal?.throwIfAborted();
-    throw new StartError(
-      `The Redis of REDIS_URL cannot be used (${reasonOf(lastError)}): start it, or correct the URL.`,
-      { cause: lastError },
-    );
+    throw unusableRedis(lastError);
   }
   return {
     client,
@@ -70,6 +67,11 @@ export async function openRedis({ url, name, clock, log, onReconnect, signal }: 
       client.destroy();
     },
   };
+}
+
+export function unusableRedis(error: Error | undefined): StartError {
+  const sentence = `The Redis of REDIS_URL cannot be used (${reasonOf(error)}): start it, or correct the URL.`;
+  return new StartError(sentence, { cause: error });
 }
 
 function createClientFor(

@@ -49,7 +49,7 @@ test("databases of one Redis do not get each other's messages", async () => {
   await until("the message is received", () => received.length === 1);
 });
 
-test("a Redis that does not respond, or refuses the password, ends the start with one sentence", async () => {
+test("a Redis that does not respond, or refuses the password or the channel, ends the start with one sentence", async () => {
   const log: Log = { info() {}, warn() {}, error() {} };
   const hasty = { ...systemClock, after: (ms: number, call: () => void) => systemClock.after(ms / 50, call) };
   await assert.rejects(openRedisFanout({ url: "redis://127.0.0.1:1", clock: hasty, log }), {
@@ -61,5 +61,13 @@ test("a Redis that does not respond, or refuses the password, ends the start wit
   await assert.rejects(openRedisFanout({ url: wrong, clock: systemClock, log }), {
     name: "StartError",
     message: /AUTH/,
+  });
+  // A user of Redis 7 may use no channels unless its ACL allows them.
+  await using admin = await openRedis({ url: redis.url, name: "test", clock: systemClock, log });
+  await admin.client.sendCommand(["ACL", "SETUSER", "hub", "on", ">secret", "+@all", "~*", "resetchannels"]);
+  const limited = redis.url.replace("redis://", "redis://hub:secret@");
+  await assert.rejects(openRedisFanout({ url: limited, clock: systemClock, log }), {
+    name: "StartError",
+    message: /^The Redis of REDIS_URL cannot be used \(NOPERM .*\): start it, or correct the URL\.$/,
   });
 });

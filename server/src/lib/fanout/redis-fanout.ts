@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { Log } from "../postgres.ts";
-import { openRedis } from "../redis.ts";
+import { openRedis, unusableRedis } from "../redis.ts";
 import type { Fanout } from "./fanout.ts";
 import { Relay } from "./relay.ts";
 
@@ -14,7 +14,7 @@ interface RedisFanoutOptions {
 /** Larger payloads would save little and delay those behind them. */
 const maxPayloadBytes = 32_000;
 
-/** PUBLISH and SUBSCRIBE, over two connections of its own. Throws a `StartError` when Redis cannot be reached. */
+/** PUBLISH and SUBSCRIBE, over two connections of its own. Throws a `StartError` when Redis cannot be used. */
 export async function openRedisFanout({ url, clock, log, signal }: RedisFanoutOptions): Promise<Fanout> {
   await using stack = new AsyncDisposableStack();
   const channel = redisChannel(url);
@@ -32,7 +32,11 @@ export async function openRedisFanout({ url, clock, log, signal }: RedisFanoutOp
   const listener = stack.use(
     await openRedis({ url, name: "chat4all-fanout-listener", clock, log, signal, onReconnect }),
   );
-  await listener.client.subscribe(channel, (payload) => relay.receive(payload));
+  await listener.client
+    .subscribe(channel, (payload) => relay.receive(payload))
+    .catch((error) => {
+      throw unusableRedis(error);
+    });
   const opened = stack.move();
   return relay;
 }
