@@ -3797,7 +3797,7 @@ export interface components {
             replayed: number;
             /**
              * Format: date-time
-             * @description `from` of the next call, when the range holds more than the 5000 events that one call reads.
+             * @description `from` of the next call, when the range holds more than one call reads: about 5,000 events, or 8 MiB of them.
              */
             next_from: string | null;
         };

@@ -8,8 +8,9 @@ const webhookEvents = [...(Object.keys(eventGroups) as EventGroup[]), ...eventNa
 
 export const maxUrlLength = 2_000;
 export const maxEndpoints = 50;
-/** Events that one replay of a time range reads from the feed. */
+/** Events that one replay of a time range reads from the feed, and bytes of them that it sends. */
 export const maxReplayed = 5_000;
+export const maxReplayedBytes = 8 * 1024 * 1024;
 
 /**
  * Why it is disabled: an admin said so, it returned 410, nothing reached it for five days, or the user or API key that
@@ -201,7 +202,9 @@ const ReplayedEvents = named(
   Type.Object({
     replayed: Type.Integer({ description: "How many events are sent again." }),
     next_from: nullable(time, {
-      description: `\`from\` of the next call, when the range holds more than the ${maxReplayed} events that one call reads.`,
+      description:
+        "`from` of the next call, when the range holds more than one call reads: about " +
+        `${maxReplayed.toLocaleString("en")} events, or ${maxReplayedBytes / 1024 / 1024} MiB of them.`,
     }),
   }),
   { replayed: 42, next_from: null },

@@ -113,8 +113,11 @@ interface NewDelivery {
   event: FeedEvent;
 }
 
-/** Returns how many are due now; none for a deleted endpoint. Safe to call twice. Locks in the order of ids. */
-export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<number> {
+/**
+ * Returns how many are due now (none for a deleted endpoint), and the size of their bodies. Safe to call twice. Locks in
+ * the order of ids.
+ */
+export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<{ due: number; bytes: number }> {
   const { events, pairs } = input;
   const wanted = pairs
     .map(({ endpointId, place }): NewDelivery => {
@@ -122,7 +125,7 @@ export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<nu
       return { id: deliveryId(endpointId, event), endpointId, event };
     })
     .sort((one, other) => (one.id < other.id ? -1 : 1));
-  let due = 0;
+  let [due, bytes] = [0, 0];
   let some: NewDelivery[] = [];
   let bodies = new Map<FeedEvent, string>();
   let length = 0;
@@ -132,12 +135,14 @@ export async function insertDeliveries(db: Db, input: NewDeliveries): Promise<nu
       const body = bodyOf(one.event);
       bodies.set(one.event, body);
       length += body.length;
+      bytes += Buffer.byteLength(body);
     }
     if (length < maxStatementLength) continue;
     due += await insertSome(db, input, some, bodies);
     [some, bodies, length] = [[], new Map(), 0];
   }
-  return some.length === 0 ? due : due + (await insertSome(db, input, some, bodies));
+  if (some.length > 0) due += await insertSome(db, input, some, bodies);
+  return { due, bytes };
 }
 
 function insertSome(

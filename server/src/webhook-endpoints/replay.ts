@@ -1,5 +1,5 @@
 import { asksFor } from "../../../contract/src/events.ts";
-import { maxReplayed } from "../../../contract/src/webhook-endpoints.ts";
+import { maxReplayed, maxReplayedBytes } from "../../../contract/src/webhook-endpoints.ts";
 import type { Scoped } from "../credentials/credentials.ts";
 import { notFound, RequestError } from "../errors.ts";
 import { positionAt, readFeed, requireMayRead } from "../events/events.ts";
@@ -49,7 +49,7 @@ interface ReplayRange {
 
 interface Replayed {
   replayed: number;
-  /** Where to continue when the range has more events than one replay reads. */
+  /** Where to continue when the range has more than one replay reads. */
   nextFrom: Date | null;
 }
 
@@ -68,7 +68,7 @@ export async function replayRange(
   const wanted = events ?? endpoint.events;
   requireMayRead(by, wanted);
   requireEnabled(endpoint);
-  let replayed = 0;
+  let [replayed, bytes] = [0, 0];
   let position = await positionAt(db, key.workspaceId, from);
   for (let read = 0; ; ) {
     const page = await readFeed(db, key.workspaceId, position, followPage);
@@ -78,12 +78,16 @@ export async function replayRange(
       asksFor(wanted, event.name) ? [{ endpointId: key.endpointId, place }] : [],
     );
     const deliveries = { workspaceId: key.workspaceId, events: inRange, pairs, now: new Date(clock.now()) };
-    replayed += await insertDeliveries(db, { ...deliveries, isReplay: true });
+    const inserted = await insertDeliveries(db, { ...deliveries, isReplay: true });
+    replayed += inserted.due;
+    bytes += inserted.bytes;
     const last = page.events.at(-1);
     if (inRange.length < page.events.length) return { replayed, nextFrom: null };
     read += page.last - position;
     position = page.last;
-    if (read >= maxReplayed && position < page.head && last) return { replayed, nextFrom: last.at };
+    const isEnough = read >= maxReplayed || bytes >= maxReplayedBytes;
+    // The next call reads the events of this moment again, so it must be a later one.
+    if (isEnough && position < page.head && last && last.at > from) return { replayed, nextFrom: last.at };
   }
 }
 
