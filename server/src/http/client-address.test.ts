@@ -22,13 +22,16 @@ test("trusted hops are skipped, and an IP address that the client invented is ig
   assert.equal(openClientAddress(["10.0.0.0/8"])(request("7.7.7.7", forwarded)), "7.7.7.7");
 });
 
-test("a hop without an IP address is skipped, and a port behind an IP address is removed", () => {
+test("a hop without an IP address is skipped, and a port or a zone behind an IP address is removed", () => {
   const cases: [forwarded: string, proxies: number | string[], address: string][] = [
     ["1.2.3.4, unknown, 10.0.0.2", ["10.0.0.0/8"], "10.0.0.2"],
     ["unknown, 10.0.0.2", 3, "10.0.0.2"],
     ["1.2.3.4, unknown, 10.0.0.2", 3, "1.2.3.4"],
     ["1.2.3.4:4711", 1, "1.2.3.4"],
     ["[2001:db8::1]:4711", 1, "2001:db8::1"],
+    // A zone is any text: with it, one client could count as many, and write what it likes into the audit log.
+    ["fe80::1%any-text", 1, "fe80::1"],
+    ["[fe80::1%any-text]:4711", 1, "fe80::1"],
     ["", 1, "10.0.0.1"],
   ];
   for (const [forwarded, proxies, address] of cases) {

@@ -32,14 +32,15 @@ export function clientAddress({ ip, ips }: Pick<FastifyRequest, "ip" | "ips">): 
 /** The hops begin with the IP address of the connection, which is unknown when the client has already disconnected. */
 function farthestAddress(hops: readonly (string | undefined)[]): string {
   for (let index = hops.length - 1; index >= 0; index -= 1) {
-    const address = withoutPort(hops[index] ?? "");
+    const address = withoutPortAndZone(hops[index] ?? "");
     if (isIP(address) !== 0) return address;
   }
   return "";
 }
 
-/** Some proxies write `192.0.2.1:4711` and `[2001:db8::1]:4711`. */
-function withoutPort(hop: string): string {
-  if (isIP(hop) !== 0) return hop;
-  return /^\[([0-9a-f:.]+)\](?::\d+)?$/i.exec(hop)?.[1] ?? /^([\d.]+):\d+$/.exec(hop)?.[1] ?? hop;
+/** Some proxies write `192.0.2.1:4711` and `[2001:db8::1]:4711`. The zone of `fe80::1%eth0` is a free text (RFC 4007). */
+function withoutPortAndZone(hop: string): string {
+  const address =
+    isIP(hop) !== 0 ? hop : (/^\[(.+)\](?::\d+)?$/.exec(hop)?.[1] ?? /^([\d.]+):\d+$/.exec(hop)?.[1] ?? hop);
+  return address.split("%", 1)[0]!;
 }
