@@ -4,8 +4,8 @@ import { promisify } from "node:util";
 /** The variable that gives the test files of a run the factor of their time limits. */
 export const patienceVariable = "C4A_TEST_PATIENCE";
 
-/** A time limit of a test, in milliseconds, stretched for a slow or busy machine. */
-export const patient = (ms: number): number => ms * factor;
+/** A time limit of a test, in whole milliseconds, stretched for a slow or busy machine. */
+export const patient = (ms: number): number => Math.round(ms * factor);
 
 const factor = Number(process.env[patienceVariable]) || 1;
 
