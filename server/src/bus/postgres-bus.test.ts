@@ -120,6 +120,22 @@ test("a consumer that takes over partitions logs its owner id and its process", 
   assert.equal(lines.length, 1, "a renewal is not logged");
 });
 
+// Otherwise nothing of its partitions would be read until the clock shows the old time again.
+test("the leases of a dead process do not last longer when the database's clock was set back", async () => {
+  await using harness = await openHarness();
+  const ownerId = newId(Date.now());
+  {
+    await using _bus = await harness.open();
+    await createCursors(harness.pool, topic, "all");
+    await renew(harness.pool, topic, "all", ownerId, 4_000);
+  }
+  await run(harness.pool, "UPDATE bus_cursors SET lease_expires_at = lease_expires_at + interval '1 hour'");
+  await run(harness.pool, "UPDATE bus_consumers SET expires_at = expires_at + interval '1 hour'");
+  await using bus = await harness.open({ leaseMs: 800 });
+  const ofBus = bus.subscribe(topic, "all", { maxBatch: 100, async handle() {} });
+  await until("it owns all partitions", () => ofBus.owned().length === partitions);
+});
+
 const plans = {
   "a nested loop": ["enable_seqscan=off", "enable_hashjoin=off", "enable_mergejoin=off"],
   "a hash join": ["enable_nestloop=off", "enable_mergejoin=off"],
@@ -158,6 +174,7 @@ for (const [plan, settings] of Object.entries(plans)) {
     const statements = {
       advanceAndRead: () => advanceAndRead(pool, topic, "both", ownerId, turns, positions, 0),
       renew: () => renew(pool, topic, "both", ownerId, 60_000),
+      shortenOthers: () => renew(pool, topic, "both", newId(Date.now()), 4_000),
       giveBack: () => giveBack(pool, topic, "both", ownerId),
     };
     for (const [name, start] of Object.entries(statements)) {

@@ -42,8 +42,17 @@ export async function leave(db: Db, ownerId: string): Promise<void> {
   await run(db, "DELETE FROM webhook_senders WHERE owner_id = $1", [ownerId]);
 }
 
-/** Frees the claims of ended processes. Returns the number of deliveries. */
-export async function freeAbandoned(db: Db): Promise<number> {
+/**
+ * Frees the claims of ended processes. Returns the number of deliveries. No process is alive for longer than `leaseMs` from
+ * now, else the database's clock was set back.
+ */
+export async function freeAbandoned(db: Db, leaseMs: number): Promise<number> {
+  await run(
+    db,
+    `UPDATE webhook_senders SET expires_at = now() + $1 * interval '1 millisecond'
+     WHERE expires_at > now() + $1 * interval '1 millisecond'`,
+    [leaseMs],
+  );
   const freed = await run(
     db,
     `UPDATE webhook_deliveries SET owner_id = NULL WHERE webhook_delivery_id IN (${inLockOrder(`

@@ -85,8 +85,8 @@ export class Dispatcher {
 
   /** Finds and starts what is due. Runs every second without a call. */
   async poll(): Promise<void> {
-    const { db, clock, log, troubles } = this.#deps;
-    const freed = await freeAbandoned(db);
+    const { db, clock, log, troubles, leaseMs } = this.#deps;
+    const freed = await freeAbandoned(db, leaseMs);
     troubles.worked(part);
     if (freed > 0) log.warn({ deliveries: freed }, "webhook endpoints: took over the deliveries of an ended process");
     const now = new Date(clock.now());

@@ -42,7 +42,7 @@ const others: Record<string, (scene: Scene) => Promise<unknown>> = {
     return finishAttempts(hub.deps.db, ownerId!, finished.reverse());
   },
   "a process that leaves": ({ hub, ownerId }) => leave(hub.deps.db, ownerId!),
-  "a process that takes over": ({ hub }) => freeAbandoned(hub.deps.db),
+  "a process that takes over": ({ hub }) => freeAbandoned(hub.deps.db, 4_000),
   "an endpoint that is given up": async ({ hub, endpointId }) => {
     await setStatus(hub.line.pool, endpointId, "disabled");
     return giveUpPending(hub.deps.db, endpointId);

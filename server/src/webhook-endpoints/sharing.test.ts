@@ -101,13 +101,26 @@ test("another process sends what a dead one had claimed, once its lease is over"
   await hub.rows("INSERT INTO webhook_senders VALUES ($1, now() + interval '2 seconds')", [dead]);
   await hub.rows("UPDATE webhook_deliveries SET owner_id = $1 WHERE position = 2", [dead]);
   const start = Date.now();
-  hub.start();
+  hub.start({ leaseMs: 2_000 });
   await receiver.has(2);
   assert.ok(Date.now() - start > 1_500, "it counts as alive until its lease ends");
   assert.deepEqual(
     receiver.got.map((got) => got.data.content),
     ["first", "second"],
   );
+});
+
+test("the claims of a dead process do not last longer when the database's clock was set back", async () => {
+  await using hub = await startWebhookTest();
+  await using receiver = await startReceiver();
+  await hub.connect(receiver.url, accepted);
+  await hub.line.say(await hub.chat(), "oi");
+  await follow(hub.deps, hub.line.workspaceId, new Date());
+  const dead = randomUUID();
+  await hub.rows("INSERT INTO webhook_senders VALUES ($1, now() + interval '1 hour')", [dead]);
+  await hub.rows("UPDATE webhook_deliveries SET owner_id = $1", [dead]);
+  hub.start();
+  await receiver.has(1);
 });
 
 test("a live process keeps its claims while an endpoint takes long to respond", async () => {
