@@ -2307,7 +2307,7 @@ export interface components {
             ok: boolean;
             /** @description What the platform responded. */
             detail: string;
-            /** @description Whether the webhook is set at the platform. */
+            /** @description Whether the webhook is set at the platform. `detail` also names who received the platform's webhooks until now, if it was another program or channel account. */
             webhook: components["schemas"]["PlatformResponse"];
         };
         ChannelCapabilities: {
@@ -2367,7 +2367,7 @@ export interface components {
             external_id: string;
             /** Format: date-time */
             created_at: string;
-            /** @description Whether the webhook is set at the platform. */
+            /** @description Whether the webhook is set at the platform. `detail` also names who received the platform's webhooks until now, if it was another program or channel account. */
             webhook: components["schemas"]["PlatformResponse"];
         };
         /**

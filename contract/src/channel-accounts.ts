@@ -61,7 +61,12 @@ const PlatformResponse = named(
   { ok: true, detail: "The platform accepts the credentials." },
 );
 
-const webhook = { ...PlatformResponse, description: "Whether the webhook is set at the platform." };
+const webhook = {
+  ...PlatformResponse,
+  description:
+    "Whether the webhook is set at the platform. `detail` also names who received the platform's webhooks until now, if it " +
+    "was another program or channel account.",
+};
 
 const accountFields = {
   channel_account_id: uuid,

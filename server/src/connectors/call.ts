@@ -80,6 +80,19 @@ export async function askPlatform(
   }
 }
 
+/**
+ * A sentence about the webhook URL that the platform had before, if `known` holds one of another program or account. Only
+ * its host is named: the path may contain a secret.
+ */
+export function replacedUrl(known: AccountAnswer, webhookUrl: string): string {
+  if (!known.ok || !URL.canParse(known.detail)) return "";
+  const [before, now] = [new URL(known.detail), new URL(webhookUrl)];
+  const isSameHost = before.host === now.host;
+  if (isSameHost && before.pathname === now.pathname) return "";
+  const place = isSameHost ? "another channel account of this hub" : before.host;
+  return ` Until now it sent them to ${place}, which gets no more of them.`;
+}
+
 export const jsonHeaders = { "content-type": "application/json" } as const;
 
 export function longerWait(a: number | null, b: number | null): number | null {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { before, test } from "node:test";
+import { subscribeWebhook } from "../channel-accounts/channel-accounts.ts";
 import { bot_token, health, startChannelAccountsHub, telegram, whatsapp } from "../testing/channel-accounts-hub.ts";
 import { closeAfterTests } from "../testing/close-after-tests.ts";
 import { until } from "../testing/until.ts";
@@ -381,3 +382,47 @@ test("an account that is not verified does not take over the platform's webhook"
   await hub.call(`POST /v1/channel-accounts/${second.body.channel_account_id}/verify`, other);
   assert.equal(await webhookOf(), second.body.webhook_url);
 });
+
+// Otherwise nobody learns why an account received nothing, and the two hubs take the webhook from each other again.
+for (const channel of ["telegram", "whatsapp"]) {
+  test(`verify says from whom it took the webhook back (${channel})`, async () => {
+    const more = {
+      channel,
+      credentials: channel === "telegram" ? telegram : whatsapp,
+      settings: { base_url: hub.baseUrl(channel) },
+    };
+    const [admin, other] = [`${await hub.workspace()} admin`, `${await hub.workspace()} admin`];
+    const { body } = await connect(admin, more);
+    const verify = async () =>
+      (await hub.call(`POST /v1/channel-accounts/${body.channel_account_id}/verify`, admin)).body.webhook;
+    assert.doesNotMatch((await verify()).detail, /Until now/);
+    assert.equal((await connect(other, more)).body.webhook.ok, true);
+    const { ok, detail } = await verify();
+    assert.equal(ok, true);
+    assert.match(
+      detail,
+      /\. Until now it sent them to another channel account of this hub, which gets no more of them\.$/,
+    );
+    assert.doesNotMatch((await verify()).detail, /Until now/);
+    await using elsewhere = await startEcho();
+    const account = (await hub.accounts.get(body.channel_account_id))!;
+    await subscribeWebhook(account, elsewhere.url, hub.io);
+    const taken = await verify();
+    assert.ok(
+      taken.detail.includes(`Until now it sent them to ${new URL(elsewhere.url).host}, which gets`),
+      taken.detail,
+    );
+  });
+}
+
+/** Another program, which takes part in the platform's handshake. */
+async function startEcho() {
+  const server = createServer((request, response) => {
+    response.end(new URL(request.url!, "http://hub").searchParams.get("hub.challenge") ?? "");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/secret-path`,
+    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => void server.close(() => resolve())),
+  };
+}

@@ -65,6 +65,7 @@ export async function startChannelAccountsHub() {
 
   return {
     db,
+    io,
     /** How often the work takes a connection of the pipeline. */
     async countConnections(work: () => Promise<unknown>): Promise<number> {
       const pool = databases.pipelineDb as unknown as EventEmitter;

@@ -1,4 +1,4 @@
-import { askPlatform, hiding, jsonHeaders } from "../call.ts";
+import { askPlatform, hiding, jsonHeaders, replacedUrl } from "../call.ts";
 import type { AccountAnswer, ConnectorIo } from "../connector.ts";
 import { type Json, objectAt, textAt } from "../json.ts";
 import { methodUrl, secretsOf, type TelegramAccount } from "./credentials.ts";
@@ -23,7 +23,9 @@ export async function subscribe(account: TelegramAccount, webhookUrl: string, io
     allowed_updates: allowedUpdates,
     max_connections: maxConnections,
   };
-  return ask(account, io, "setWebhook", parameters, () => `The platform sends this bot's updates to ${webhookUrl}.`);
+  const known = await ask(account, io, "getWebhookInfo", {}, (json) => textAt(objectAt(json, "result"), "url"));
+  const set = `The platform sends this bot's updates to ${webhookUrl}.`;
+  return ask(account, io, "setWebhook", parameters, () => set + replacedUrl(known, webhookUrl));
 }
 
 async function ask(

@@ -1,5 +1,6 @@
+import { replacedUrl } from "../call.ts";
 import type { AccountAnswer, ConnectorIo } from "../connector.ts";
-import { textAt } from "../json.ts";
+import { type Json, objectAt, textAt } from "../json.ts";
 import { askGraph } from "../meta/graph.ts";
 import { numberUrl, type WhatsAppAccount } from "./credentials.ts";
 
@@ -18,12 +19,21 @@ export async function check(account: WhatsAppAccount, io: ConnectorIo): Promise<
  * overrides.
  */
 export async function subscribe(account: WhatsAppAccount, webhookUrl: string, io: ConnectorIo): Promise<AccountAnswer> {
+  const urlOfKnown = (json: Json) => textAt(objectAt(json, "webhook_configuration"), "phone_number");
+  const known = await askGraph(
+    account,
+    io,
+    { method: "GET", url: `${numberUrl(account)}?fields=webhook_configuration` },
+    urlOfKnown,
+  );
   const webhook_configuration = {
     override_callback_uri: webhookUrl,
     verify_token: account.credentials.verify_token,
   };
   const call = { method: "POST", url: numberUrl(account), body: JSON.stringify({ webhook_configuration }) };
   return askGraph(account, io, call, (json) =>
-    json.success === true ? `The platform sends this number's events to ${webhookUrl}.` : null,
+    json.success === true
+      ? `The platform sends this number's events to ${webhookUrl}.${replacedUrl(known, webhookUrl)}`
+      : null,
   );
 }
