@@ -10,6 +10,7 @@ import { type Frame, feedTypes, type Listener, listen } from "./src/listener.ts"
 import { codesIn, readTable } from "./src/markdown-tables.ts";
 import { openApi, pointerTo, schemaError, withoutReferences } from "./src/openapi.ts";
 import type { Person } from "./src/people.ts";
+import { wrongTimes } from "./src/times.ts";
 import { startWebhookProgram, type WebhookProgram } from "./src/webhook-program.ts";
 import type { Received } from "./src/webhook-receiver.ts";
 
@@ -111,21 +112,10 @@ describe("one vocabulary of events", () => {
   });
 
   test("every time is ISO 8601 in UTC with milliseconds, except the timestamp of NEW_MESSAGE", () => {
-    const wrong: string[] = [];
-    const look = (value: unknown, path: string) => {
-      const key = path.split(".").at(-1)!;
-      if (typeof value === "object" && value !== null) {
-        for (const [name, inner] of Object.entries(value)) look(inner, `${path}.${name}`);
-      } else if (path.endsWith("NEW_MESSAGE.timestamp")) {
-        if (typeof value !== "number") wrong.push(path);
-      } else if (/^(at|timestamp)$|_(at|until|since)$/.test(key)) {
-        if (value !== null && !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(String(value)))
-          wrong.push(`${path}: ${value}`);
-      } else if (typeof value === "number" && value > 1e9) wrong.push(`${path}: ${value}`);
-    };
-    for (const frame of socket.frames) look(frame, `socket.${frame.type}`);
-    for (const frame of feed) look(frame, `feed.${frame.type}`);
-    for (const { type, timestamp, data } of webhooks) look({ timestamp, data }, `webhook ${type}`);
+    const wrong = [
+      ...[...socket.frames, ...feed].flatMap((frame) => wrongTimes(frame, String(frame.type))),
+      ...webhooks.flatMap(({ type, timestamp, data }) => wrongTimes({ timestamp, data }, `webhook ${type}`)),
+    ];
     assert.deepEqual(wrong, []);
   });
 

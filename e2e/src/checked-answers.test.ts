@@ -59,6 +59,8 @@ test("a wrong response fails, with its method, path, status and the first error"
   await requireMismatch(wrong, /^GET \/v1\/contacts returned 200, .*: \/data\/0\/addresses must be array$/);
   await requireMismatch(ask("GET", path, 200, shortened), /must have required property 'display_name'$/);
   await requireMismatch(ask("GET", path, 200, { ...contact, created_at: "today" }), /\/created_at must match format/);
+  const offset = { ...contact, created_at: "2026-11-29T12:00:00.000+00:00" };
+  await requireMismatch(ask("GET", path, 200, offset), /body\.created_at: 2026-11-29T12:00:00\.000\+00:00$/);
 });
 
 test("a success that the document does not describe fails", async () => {

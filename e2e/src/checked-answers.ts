@@ -6,6 +6,7 @@ import { readScopeOf } from "../../contract/src/access.ts";
 import { contract } from "../../contract/src/contract.ts";
 import type { Operation } from "../../contract/src/operation.ts";
 import { openApi, pointerTo, schemaError } from "./openapi.ts";
+import { wrongTimes } from "./times.ts";
 
 /** Larger responses are not checked, because reading them twice costs too much. */
 const maxBodyBytes = 1024 * 1024;
@@ -105,7 +106,8 @@ async function readJson(answer: Response): Promise<unknown> {
 
 function findProblem(operation: Operation, status: number, body: unknown, isShortened: boolean): string | null {
   const schema = schemaOf(operation, status);
-  return schema === null ? "it has no JSON body for this status" : schemaError(schema, body, { isShortened });
+  if (schema === null) return "it has no JSON body for this status";
+  return schemaError(schema, body, { isShortened }) ?? wrongTimes(body, "body")[0] ?? null;
 }
 
 /** A JSON pointer into the document. */

@@ -118,7 +118,9 @@ const traceEntries = `WITH ${changes},
   FROM changes WHERE entry ? 'user_id'
   UNION ALL
   SELECT ${isoTime("at")}, ${keyOf("at", 1, "place || '-1'")},
-    (entry - ARRAY['at', 'attempt_batch_id'] || jsonb_build_object('what', 'status', 'delivery_id', delivery_id, 'channel', channel))::json
+    (entry - ARRAY['at', 'attempt_batch_id'] || jsonb_build_object('what', 'status', 'delivery_id', delivery_id, 'channel', channel)
+      || CASE WHEN entry ? 'platform_at' THEN jsonb_build_object('platform_at', ${isoTime("(entry ->> 'platform_at')::timestamptz")})
+        ELSE '{}' END)::json
   FROM changes
   UNION ALL
   SELECT ${isoTime("a.started_at")}, ${keyOf("a.started_at", 2, `${padded("a.number")} || '-' || a.delivery_id`)}, json_build_object(
