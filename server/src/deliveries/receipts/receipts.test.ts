@@ -143,7 +143,10 @@ test("a receipt that waits for the response outlasts a passing error of the data
   await until("the receipt cannot be applied", () => line.troubles.list().some(({ code }) => code === "53100"));
   await assert.rejects(applyMissedReceipts(line.deps), { code: "53100" });
   assert.equal((await line.deliveryOf(messageId)).status, "sent");
-  await line.admin.query("DROP TRIGGER fail ON deliveries");
+  // Dropping the trigger could deadlock with an update.
+  await line.admin.query(
+    "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+  );
   await until("it is applied", async () => (await line.deliveryOf(messageId)).status === "delivered");
   await until("it no longer waits", async () => (await countEarly(line)) === 0);
 });

@@ -122,31 +122,36 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return written.finally(() => writing.delete(written));
   }
 
-  /** Retries while the database is away: the response of a platform must not be lost. */
+  /**
+   * Retries while the database is away: the response of a platform must not be lost. An outcome that cannot be stored in
+   * full is stored without details: sending again would be worse.
+   */
   async function finish(finished: FinishedAttempt[]): Promise<boolean[]> {
     const batchId = newId(clock.now());
+    let toWrite = finished;
     for (let tries = 1; ; tries += 1) {
       try {
-        const { settled, early } = await finishAttempts(db, finished, batchId);
+        const { settled, early } = await finishAttempts(db, toWrite, batchId);
         if (early.length > 0) await applyEarlyReceipts(receipts, early);
         troubles.worked(part);
-        return finished.map((attempt) => settled.has(attempt.deliveryId));
+        return toWrite.map((attempt) => settled.has(attempt.deliveryId));
       } catch (error) {
         if (isClosing()) throw error;
         if (!isRecordFault(error)) {
           troubles.failed(part, error);
           await pause(clock, doubledMs(writeBackoff, tries));
-        } else if (finished.length === 1) return await finishBare(finished[0]!, error);
-        else return (await Promise.all(finished.map((attempt) => finish([attempt])))).flat();
+          continue;
+        }
+        const [attempt] = toWrite;
+        if (toWrite.length > 1) return (await Promise.all(toWrite.map((one) => finish([one])))).flat();
+        if (attempt!.exchanges.length === 0) throw error;
+        log.error(
+          { err: error, channel, delivery_id: attempt!.deliveryId },
+          "an outcome is stored without its exchange",
+        );
+        toWrite = [{ ...attempt!, exchanges: [] }];
       }
     }
-  }
-
-  /** An outcome that cannot be stored in full is stored without details: sending again would be worse. */
-  async function finishBare(attempt: FinishedAttempt, cause: unknown): Promise<boolean[]> {
-    log.error({ err: cause, channel, delivery_id: attempt.deliveryId }, "an outcome is stored without its exchange");
-    const { settled } = await finishAttempts(db, [{ ...attempt, exchanges: [] }], newId(clock.now()));
-    return [settled.has(attempt.deliveryId)];
   }
 
   return {

@@ -235,3 +235,27 @@ function attemptsOf(line: Pipeline, deliveryId: string) {
     [deliveryId],
   );
 }
+
+test("an outcome whose details cannot be stored waits for the database like any other", async () => {
+  await using line = await startPipeline();
+  const chat = await line.addConversation(await line.addPerson("ana"));
+  const exchange = { request: { method: "POST", url: "https://platform.example/" }, answer: { status: 200 } };
+  line.platform.answer = () => ({ kind: "sent", providerMessageId: crypto.randomUUID(), exchange });
+  await line.admin.query(`
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      IF NEW.attempts::text LIKE '%platform.example%' THEN RAISE 'details' USING ERRCODE = '22000'; END IF;
+      RAISE 'full' USING ERRCODE = '53100';
+    END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON attempt_batches FOR EACH ROW EXECUTE FUNCTION refuse()`);
+  const { messageId } = await line.say(chat, "oi");
+  await until("it waits", () => {
+    return line.sent.length > 1 || line.troubles.list().some(({ code, failures }) => code === "53100" && failures > 1);
+  });
+  // Dropping the trigger could deadlock with the write.
+  await line.admin.query(
+    "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+  );
+  await line.settled();
+  assert.deepEqual(line.texts(), ["oi"]);
+  assert.equal((await line.deliveryOf(messageId)).status, "sent");
+});
