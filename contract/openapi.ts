@@ -3544,6 +3544,194 @@ export interface components {
                 is_retried: boolean;
             }[];
         };
+        /** @description A `ChannelAccount` that may lack fields. To an API key without `channel-accounts:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialChannelAccount: {
+            /** @description A UUID. */
+            channel_account_id: string;
+            channel?: string;
+            name?: string;
+            status?: components["schemas"]["ChannelAccountStatus"];
+            /** @description Why the account needs attention; null unless it does. */
+            attention?: {
+                /** @description `CREDENTIALS_INVALID` or `ACCOUNT_RESTRICTED`. */
+                reason: string;
+                /** @description What the platform responded. */
+                detail: string;
+                /** Format: date-time */
+                since: string;
+            } | null;
+            /** @description Where the platform must send its webhooks. */
+            webhook_url?: string;
+            settings?: components["schemas"]["ChannelAccountSettings"];
+            /** @description The platform's id of the number or the bot. */
+            external_id: string;
+            /** Format: date-time */
+            created_at?: string;
+        };
+        /** @description A `Contact` that may lack fields. To an API key without `contacts:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialContact: {
+            /** @description A UUID. */
+            contact_id: string;
+            display_name?: string;
+            /** @description `channel:identifier` as stored, oldest first. */
+            addresses?: string[];
+            /** @description Your own fields: at most 16 KiB of JSON with at most 1,000 fields and elements, nested at most 20 deep. A number that a double does not represent exactly, such as 9007199254740993, is refused: send it as a string. */
+            metadata?: {
+                [key: string]: unknown;
+            };
+            /** Format: date-time */
+            created_at?: string;
+        };
+        /** @description A `Conversation` that may lack fields. To an API key without `conversations:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialConversation: {
+            /** @description A UUID. */
+            conversation_id: string;
+            type?: components["schemas"]["ConversationType"];
+            title?: string | null;
+            members?: components["schemas"]["Participant"][];
+            last_seq?: number;
+            settings?: {
+                /** @description In a group, members on other channels get a message with its author's name in front. */
+                author_prefix: boolean;
+            };
+            inbound?: components["schemas"]["GroupInbound"] | null;
+            /** @description Null, unless a merge of contacts left two private conversations of the same two participants: then the other one, which is used from then on. This one keeps its messages. */
+            continued_in?: string | null;
+            /** Format: date-time */
+            created_at?: string;
+            /**
+             * Format: date-time
+             * @description When the last message was accepted, else `created_at`.
+             */
+            updated_at?: string;
+        };
+        /** @description A `MessagingWindow` that may lack fields. To an API key without `messages:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialMessagingWindow: {
+            /** @enum {string} */
+            state: "none" | "open" | "closed";
+            /**
+             * Format: date-time
+             * @description When an open window closes. Null for callers with the role member: it shows when the person last wrote.
+             */
+            closes_at?: string | null;
+        };
+        /** @description A `Preflight` that may lack fields. To an API key without `messages:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialPreflight: {
+            recipients: components["schemas"]["PartialPreflightRecipient"][];
+        };
+        /** @description A `PreflightRecipient` that may lack fields. To an API key without `messages:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialPreflightRecipient: {
+            participant_id: string | null;
+            channel: string;
+            address?: string | null;
+            channel_account_id: string | null;
+            can_send: boolean;
+            reason: string | null;
+            window: components["schemas"]["PartialMessagingWindow"];
+            /** @enum {string|null} */
+            needs: "template" | null;
+            adaptations: string[];
+        };
+        /** @description A `User` that may lack fields. To an API key without `users:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialUser: {
+            /** @description A UUID. */
+            user_id: string;
+            /** @description A UUID. */
+            workspace_id: string;
+            username?: string;
+            email?: string;
+            display_name?: string;
+            role?: components["schemas"]["Role"];
+            disabled?: boolean;
+            /** Format: date-time */
+            created_at?: string;
+        };
+        /** @description A `UserAddresses` that may lack fields. To an API key without `users:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialUserAddresses: {
+            /** @description A UUID. */
+            user_id: string;
+            display_name?: string;
+            addresses?: string[];
+        };
+        /** @description A `WebhookAttempt` that may lack fields. To an API key without `webhook-endpoints:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialWebhookAttempt: {
+            /** @description A UUID. */
+            attempt_id: string;
+            /** @description A UUID. */
+            webhook_endpoint_id: string;
+            /** @description The header `webhook-id`: the same in every attempt of an event. */
+            webhook_id: string;
+            event: string;
+            /** @description From 1. */
+            number: number;
+            /** @enum {string} */
+            status: "succeeded" | "failed";
+            status_code: number | null;
+            error: string | null;
+            /** @description The first KiB of the endpoint's response. */
+            answer?: string | null;
+            /** Format: date-time */
+            started_at: string;
+            duration_ms: number;
+            /** Format: date-time */
+            next_attempt_at: string | null;
+        };
+        /** @description A `WebhookEndpoint` that may lack fields. To an API key without `webhook-endpoints:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialWebhookEndpoint: {
+            /** @description A UUID. */
+            webhook_endpoint_id: string;
+            url?: string;
+            events?: string[];
+            description?: string | null;
+            ordered?: boolean;
+            status?: components["schemas"]["WebhookEndpointStatus"];
+            /** Format: date-time */
+            disabled_at?: string | null;
+            /** @description `requested`: by an admin. `gone`: it returned 410. `failing`: it failed for five days without a success. `maker_lost_access`: the user or API key that made it would no longer be allowed to make it. */
+            disabled_reason?: ("requested" | "gone" | "failing" | "maker_lost_access") | null;
+            /** Format: date-time */
+            failing_since?: string | null;
+            /**
+             * Format: date-time
+             * @description Until when the previous secret signs beside the new one.
+             */
+            old_secret_until?: string | null;
+            /** @description The user who last made or enabled it, or changed its URL or events. The endpoint gets events as long as that user is an admin, and the API key works. */
+            made_by?: string | null;
+            /** @description The API key by which it was made; null for a logged-in user. */
+            made_by_key_id: string | null;
+            /** Format: date-time */
+            created_at?: string;
+        };
+        /** @description A `WebhookEndpointWithSecret` that may lack fields. To an API key without `webhook-endpoints:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialWebhookEndpointWithSecret: {
+            /** @description A UUID. */
+            webhook_endpoint_id: string;
+            url?: string;
+            events?: string[];
+            description?: string | null;
+            ordered?: boolean;
+            status?: components["schemas"]["WebhookEndpointStatus"];
+            /** Format: date-time */
+            disabled_at?: string | null;
+            /** @description `requested`: by an admin. `gone`: it returned 410. `failing`: it failed for five days without a success. `maker_lost_access`: the user or API key that made it would no longer be allowed to make it. */
+            disabled_reason?: ("requested" | "gone" | "failing" | "maker_lost_access") | null;
+            /** Format: date-time */
+            failing_since?: string | null;
+            /**
+             * Format: date-time
+             * @description Until when the previous secret signs beside the new one.
+             */
+            old_secret_until?: string | null;
+            /** @description The user who last made or enabled it, or changed its URL or events. The endpoint gets events as long as that user is an admin, and the API key works. */
+            made_by?: string | null;
+            /** @description The API key by which it was made; null for a logged-in user. */
+            made_by_key_id: string | null;
+            /** Format: date-time */
+            created_at?: string;
+            /** @description Verifies the signatures. It is shown only in this response. */
+            secret: string;
+        };
         /**
          * @example {
          *       "participant_id": "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
@@ -4490,6 +4678,17 @@ export type NewUser = components['schemas']['NewUser'];
 export type NewWebhookEndpoint = components['schemas']['NewWebhookEndpoint'];
 export type NewWorkspace = components['schemas']['NewWorkspace'];
 export type NotShown = components['schemas']['NotShown'];
+export type PartialChannelAccount = components['schemas']['PartialChannelAccount'];
+export type PartialContact = components['schemas']['PartialContact'];
+export type PartialConversation = components['schemas']['PartialConversation'];
+export type PartialMessagingWindow = components['schemas']['PartialMessagingWindow'];
+export type PartialPreflight = components['schemas']['PartialPreflight'];
+export type PartialPreflightRecipient = components['schemas']['PartialPreflightRecipient'];
+export type PartialUser = components['schemas']['PartialUser'];
+export type PartialUserAddresses = components['schemas']['PartialUserAddresses'];
+export type PartialWebhookAttempt = components['schemas']['PartialWebhookAttempt'];
+export type PartialWebhookEndpoint = components['schemas']['PartialWebhookEndpoint'];
+export type PartialWebhookEndpointWithSecret = components['schemas']['PartialWebhookEndpointWithSecret'];
 export type Participant = components['schemas']['Participant'];
 export type PasswordChange = components['schemas']['PasswordChange'];
 export type PasswordReset = components['schemas']['PasswordReset'];
@@ -5259,7 +5458,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Preflight"];
+                    "application/json": components["schemas"]["PartialPreflight"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5424,7 +5623,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Conversation"];
+                    "application/json": components["schemas"]["PartialConversation"];
                 };
             };
             /** @description The conversation. */
@@ -5433,7 +5632,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Conversation"];
+                    "application/json": components["schemas"]["PartialConversation"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5494,7 +5693,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Conversation"];
+                    "application/json": components["schemas"]["PartialConversation"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5558,7 +5757,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Conversation"];
+                    "application/json": components["schemas"]["PartialConversation"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5896,7 +6095,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Contact"];
+                    "application/json": components["schemas"]["PartialContact"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5932,7 +6131,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Contact"];
+                    "application/json": components["schemas"]["PartialContact"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -5969,7 +6168,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Contact"];
+                    "application/json": components["schemas"]["PartialContact"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6152,7 +6351,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["User"];
+                    "application/json": components["schemas"]["PartialUser"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6338,7 +6537,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserAddresses"];
+                    "application/json": components["schemas"]["PartialUserAddresses"];
                 };
             };
             /** @description The address verification. */
@@ -6382,7 +6581,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["UserAddresses"];
+                    "application/json": components["schemas"]["PartialUserAddresses"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6626,7 +6825,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ChannelAccount"];
+                    "application/json": components["schemas"]["PartialChannelAccount"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -6969,7 +7168,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WebhookEndpoint"];
+                    "application/json": components["schemas"]["PartialWebhookEndpoint"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -7005,7 +7204,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WebhookEndpointWithSecret"];
+                    "application/json": components["schemas"]["PartialWebhookEndpointWithSecret"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -7038,7 +7237,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["WebhookAttempt"];
+                    "application/json": components["schemas"]["PartialWebhookAttempt"];
                 };
             };
             400: components["responses"]["BadRequest"];

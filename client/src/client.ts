@@ -27,7 +27,10 @@ export type ClientOptions = {
 /** A message that was accepted; `isReplayed` when the hub had it already. */
 export type Sent = api.AcceptedMessage & { isReplayed: boolean };
 
-/** The hub's API, typed, as this credential may use it. Every call throws `ApiError` when the hub refuses it. */
+/**
+ * The hub's API, typed, as this credential may use it. Every call throws `ApiError` when the hub refuses it. To an API key
+ * that may write but not read, the response of a change lacks fields of its type: the types `Partial…` say which.
+ */
 export type Client = ReturnType<typeof openClient>;
 
 export function openClient(options: ClientOptions) {

@@ -5,6 +5,7 @@ import { type TSchema, Type } from "typebox";
 import type { Access } from "./access.ts";
 import { writeDocument } from "./document.ts";
 import { type OperationShape, operations } from "./operation.ts";
+import type { Json } from "./readable-schemas.ts";
 import { asIs, named, nullable, oneOf } from "./schemas.ts";
 
 const Colour = named("TestColour", Type.Enum(["red", "blue"]));
@@ -167,4 +168,41 @@ test("the description of an operation says which role and scope it requires", ()
   );
   assert.equal(described({ role: "member", session: true }), "Requires a user who has logged in: API keys get 403.");
   assert.equal(described("public"), undefined);
+});
+
+test("the response of a write to a key that cannot read has a schema of its own, which requires only what it shows", () => {
+  const Lid = named("TestLidOfChest", Type.Object({ lid_id: Type.String(), colour: Colour, size: Type.Integer() }));
+  const Chest = named(
+    "TestChest",
+    Type.Object({ chest_id: Type.String(), name: Type.String(), key: Type.String(), lids: Type.Array(Lid) }),
+    { chest_id: "c", name: "Oak", key: "k", lids: [] },
+  );
+  const access = { role: "member", scope: "contacts:write" } as const;
+  const shape = { method: "PATCH", summary: "Change a chest", access, answers: { 200: Chest } } as const;
+  const { changeChest, makeChest } = operations("Chests", {
+    changeChest: { ...shape, path: "/v1/chest", shows: ["key", "lids.size"] },
+    makeChest: { ...shape, path: "/v1/chests", shows: "all" },
+  });
+  const { paths, components } = writeDocument(info, [changeChest, makeChest], []) as unknown as Components & Json;
+  const answerOf = (schema: string) => ({
+    patch: { responses: { 200: { content: { "application/json": { schema: { $ref: schema } } } } } },
+  });
+  assert.partialDeepStrictEqual(paths, {
+    "/v1/chests": answerOf("#/components/schemas/TestChest"),
+    "/v1/chest": answerOf("#/components/schemas/PartialTestChest"),
+  });
+  const { TestChest, PartialTestChest, PartialTestLidOfChest } = components.schemas;
+  assert.partialDeepStrictEqual(TestChest, { required: ["chest_id", "name", "key", "lids"] });
+  assert.partialDeepStrictEqual(PartialTestLidOfChest, { required: ["lid_id", "size"] });
+  assert.deepEqual(PartialTestChest, {
+    type: "object",
+    description:
+      "A `TestChest` that may lack fields. To an API key without `contacts:read`, the response shows only ids, the values " +
+      "that the request sent, and the other fields that are required here.",
+    required: ["chest_id", "key", "lids"],
+    properties: {
+      ...(TestChest as { properties: object }).properties,
+      lids: { type: "array", items: { $ref: "#/components/schemas/PartialTestLidOfChest" } },
+    },
+  });
 });

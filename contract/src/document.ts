@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import type { TSchema } from "typebox";
-import { type Access, readScopeOf } from "./access.ts";
+import { type Access, readScopeOf, type Scope } from "./access.ts";
 import type { WebhookShape } from "./events.ts";
 import { type ErrorStatus, isCounted, type Operation, paramsOf } from "./operation.ts";
+import { partialMark, partialSchema } from "./partial-schemas.ts";
 import { type Json, onePerType, type Schema, severalTypes, showLines, withoutConstant } from "./readable-schemas.ts";
 import { componentNamed, ErrorBody, idempotencyKey, pascalCase } from "./schemas.ts";
 
@@ -39,12 +41,13 @@ export function writeDocument(
   webhooks: readonly WebhookShape[],
 ): Json {
   const schemas = new Map<string, Json>();
+  const partials = new Map<string, Schema>();
   const paths: Record<string, Json> = {};
 
   /** The schema as JSON; a named one is a reference, and becomes a component. */
   function show(schema: Schema): Json {
     const { title, ...rest } = schema;
-    const component = typeof title === "string" ? (componentNamed(title) as Schema | undefined) : undefined;
+    const component = typeof title === "string" ? findComponent(title, schema) : undefined;
     if (component === undefined) return showInside(schema);
     if (!schemas.has(title as string)) {
       schemas.set(title as string, {});
@@ -58,6 +61,14 @@ export function writeDocument(
       return { anyOf: [reference, { type: "null" }], ...added };
     }
     return { ...reference, ...added };
+  }
+
+  function findComponent(name: string, schema: Schema): Schema | undefined {
+    if (schema[partialMark] !== true) return componentNamed(name) as Schema | undefined;
+    const known = partials.get(name) ?? schema;
+    if (!isDeepStrictEqual(known, schema)) throw new Error(`Two different schemas are named ${name}.`);
+    partials.set(name, schema);
+    return schema;
   }
 
   function showInside(schema: Schema): Json {
@@ -194,17 +205,25 @@ function showOperation(operation: Operation, show: (schema: Schema) => Json): Js
 }
 
 /** With who may call it, and what an API key without the read scope sees of the response. */
-function describe({ description = "", access, answers, shows = [] }: Operation): string {
+function describe(operation: Operation): string {
+  const { description = "", access, answers } = operation;
   const parts = [description, requirementOf(access)];
-  const scope = readScopeOf(access);
   const hasBody = Object.values(answers).some((schema) => schema !== null);
-  if (scope !== null && shows !== "all" && hasBody) {
+  const limit = limitOf(operation);
+  if (limit !== null && hasBody) {
+    const { scope, shows } = limit;
     const also = shows.length === 0 ? "" : `, and ${shows.map(codeSpan).join(", ")}`;
     parts.push(
       `To an API key without \`${scope}\`, the response shows only ids and the values that the request sent${also}.`,
     );
   }
   return parts.filter((part) => part !== "").join("\n\n");
+}
+
+/** Without which scope an API key sees less of the responses, and what it sees nevertheless. */
+function limitOf({ access, shows = [] }: Operation): { scope: Scope; shows: readonly string[] } | null {
+  const scope = readScopeOf(access);
+  return scope === null || shows === "all" ? null : { scope, shows };
 }
 
 const codeSpan = (name: string) => `\`${name}\``;
@@ -246,9 +265,14 @@ function showAnswer(
   if (schema !== null) {
     const description = contentOf(schema, contentType);
     if (description === "") throw new Error(`${operation.id} does not say what its response holds.`);
+    const whole = schema as object as Schema;
+    const limit = status < 300 ? limitOf(operation) : null;
+    const seen = limit === null ? whole : partialSchema(whole, limit.scope, limit.shows);
+    // The document also has the complete schema, for those who know that they get all of it.
+    show(whole);
     return {
       description: status < 400 ? description : "Not now: the body says why.",
-      content: { [contentType]: { schema: showLines(contentType, show(schema as object as Schema)) } },
+      content: { [contentType]: { schema: showLines(contentType, show(seen)) } },
     };
   }
   if (status < 300) return { description: "Done; no body." };

@@ -107,7 +107,8 @@ async function readJson(answer: Response): Promise<unknown> {
 function findProblem(operation: Operation, status: number, body: unknown, isShortened: boolean): string | null {
   const schema = schemaOf(operation, status);
   if (schema === null) return "it has no JSON body for this status";
-  return schemaError(schema, body, { isShortened }) ?? wrongTimes(body, "body")[0] ?? null;
+  const seen = isShortened ? schema : schema.replace(/^(#\/components\/schemas\/)Partial/, "$1");
+  return schemaError(seen, body) ?? wrongTimes(body, "body")[0] ?? null;
 }
 
 /** A JSON pointer into the document. */
@@ -117,5 +118,6 @@ function schemaOf({ path, method }: Operation, status: number): string | null {
   // Any operation may fail in a way that is not its own.
   if (response === undefined) return status < 400 ? null : pointerTo("components", "schemas", "ErrorBody");
   if (response.$ref !== undefined) return `${response.$ref}${pointerTo("content", json, "schema").slice(1)}`;
-  return response.content?.[json] === undefined ? null : pointerTo(...place, "content", json, "schema");
+  const { schema } = response.content?.[json] ?? {};
+  return schema === undefined ? null : (schema.$ref ?? pointerTo(...place, "content", json, "schema"));
 }

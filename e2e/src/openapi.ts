@@ -9,7 +9,7 @@ interface OpenApi {
 
 interface ResponseOrReference {
   $ref?: string;
-  content?: Record<string, unknown>;
+  content?: Record<string, { schema: { $ref?: string } }>;
 }
 
 export const openApi: OpenApi = JSON.parse(
@@ -45,12 +45,9 @@ export function pointerTo(...parts: readonly string[]): string {
   return `#/${escaped.join("/")}`;
 }
 
-/**
- * The first error of a value against the schema at this pointer; null when there is none. `isShortened`: fields may be
- * missing.
- */
-export function schemaError(pointer: string, value: unknown, { isShortened = false } = {}): string | null {
-  const validate = validatorOf(`${isShortened ? "shortened" : "complete"}${pointer}`);
+/** The first error of a value against the schema at this pointer; null when there is none. */
+export function schemaError(pointer: string, value: unknown): string | null {
+  const validate = validatorOf(pointer);
   if (validate(value)) return null;
   const { instancePath, message } = validate.errors![0]!;
   return `${instancePath || "the body"} ${message}`;
@@ -60,10 +57,10 @@ const validators = new Map<string, ValidateFunction>();
 let schemas: Ajv | null = null;
 
 /** Compiles a schema when it is first needed. */
-function validatorOf(reference: string): ValidateFunction {
+function validatorOf(pointer: string): ValidateFunction {
   schemas ??= readSchemas();
-  const validate = validators.get(reference) ?? schemas.compile({ $ref: reference });
-  validators.set(reference, validate);
+  const validate = validators.get(pointer) ?? schemas.compile({ $ref: `openapi${pointer}` });
+  validators.set(pointer, validate);
   return validate;
 }
 
@@ -71,13 +68,5 @@ function readSchemas(): Ajv {
   const ajv = new Ajv({ strict: false, validateSchema: false });
   addFormats.default(ajv);
   for (const format of [lineFormat, visibleFormat]) ajv.addFormat(format, true);
-  ajv.addSchema(openApi, "complete");
-  return ajv.addSchema(withoutRequired(openApi) as object, "shortened");
-}
-
-function withoutRequired(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutRequired);
-  if (typeof value !== "object" || value === null) return value;
-  const kept = Object.entries(value).filter(([name, one]) => !(name === "required" && Array.isArray(one)));
-  return Object.fromEntries(kept.map(([name, one]) => [name, withoutRequired(one)]));
+  return ajv.addSchema(openApi, "openapi");
 }
