@@ -106,6 +106,17 @@ function pay(rows: GuessRows, names: readonly BucketName[], nowMs: number): Gues
   return after;
 }
 
+/** Without times that are later than any that can be stored now: the clock was set back since, and nobody waits for it. */
+export function withoutFuture(row: GuessRow, name: BucketName, nowMs: number): GuessRow {
+  const { burst, everyMs } = buckets[name];
+  const latestMs = nowMs + longestTurnMs;
+  return {
+    ...row,
+    fullAtMs: row.fullAtMs > latestMs + burst * everyMs ? 0 : row.fullAtMs,
+    turnAtMs: row.turnAtMs > latestMs ? 0 : row.turnAtMs,
+  };
+}
+
 /** When the first token is available that is not reserved; now or later. */
 function nextTokenAt({ fullAtMs }: GuessRow, name: BucketName, nowMs: number): number {
   const { burst, everyMs } = buckets[name];

@@ -15,6 +15,7 @@ import {
   type Shared,
   takeBack,
   trust,
+  withoutFuture,
 } from "./guesses.ts";
 
 /**
@@ -145,22 +146,23 @@ function hash(...parts: string[]): Buffer {
 }
 
 function rowsBy(subjects: Subjects, found: readonly FoundRow[], nowMs: number, guesser: Guesser): GuessRows {
-  const of = (subject: Buffer | undefined): GuessRow => {
+  const of = (subject: Buffer | undefined, bucket: BucketName): GuessRow => {
     const row = subject && found.find((one) => one.subject_hash.equals(subject));
     if (!row || row.expires_at.getTime() <= nowMs) return blankRow;
-    return {
+    const stored = {
       fullAtMs: row.full_at?.getTime() ?? 0,
       tries: row.failures,
       turnAtMs: row.turn_at?.getTime() ?? 0,
       trustedUntilMs: row.known_until?.getTime() ?? 0,
     };
+    return withoutFuture(stored, bucket, nowMs);
   };
-  const pair = of(subjects.pair);
+  const pair = of(subjects.pair, "trusted");
   return {
     pair: "userId" in guesser ? { ...pair, trustedUntilMs: Number.POSITIVE_INFINITY } : pair,
-    fresh: of(subjects.fresh),
-    repeated: of(subjects.repeated),
-    address: of(subjects.address),
+    fresh: of(subjects.fresh, "fresh"),
+    repeated: of(subjects.repeated, "repeated"),
+    address: of(subjects.address, "address"),
   };
 }
 

@@ -166,6 +166,15 @@ test("a crowd of IP addresses that tries an account does not push a trusted IP a
   );
 });
 
+test("nobody waits for the old time when the database's clock was set back", async () => {
+  for (let n = 0; n < 2; n += 1) assert.equal((await right(home)).status, 200);
+  for (let round = 0; round < 6; round += 1) await poll();
+  assert.equal((await wrong(pollers[0]!)).status, 429);
+  await hub.ageGuesses(-24 * 3_600_000);
+  assert.equal((await right(home)).status, 200);
+  assert.equal((await wrong(pollers[0]!)).status, 401);
+});
+
 // The documents give this figure: the guesses of all strangers together at one account in a day.
 test("the number of guesses at an account in a day is bounded", () => {
   const ofDay = ({ burst, everyMs }: { burst: number; everyMs: number }) => burst + 86_400_000 / everyMs;
