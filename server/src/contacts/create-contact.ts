@@ -55,8 +55,8 @@ export interface ReachedPerson {
 /**
  * For each person, in order: the id of the participant with this address, or else with one of its aliases, or else of a
  * new contact. Adds free addresses of the person to it; those of other participants stay there. Renames a contact that
- * was named by its address. Unknown people take a few statements for all, and each change one more. `db` is in a
- * transaction, which takes a lock for each address: at most `maxPeople`. Concurrent calls agree on one contact.
+ * was named by its address. Takes a few statements for any number of people. `db` is in a transaction, which takes a lock
+ * for each address: at most `maxPeople`. Concurrent calls agree on one contact.
  */
 export async function findOrCreateContacts(
   { db, clock }: { db: PoolClient; clock: Clock },
