@@ -12,7 +12,12 @@ const templateFields = {
 const parameter = Type.String({ maxLength: 32_768 });
 const listed = Type.Array(parameter, { maxItems: 100 });
 const byName = recordOf(Type.String({ maxLength: 20 }), parameter, { maxProperties: 100 });
-const templateParameters = Type.Unsafe<Static<typeof listed> | Static<typeof byName>>({ oneOf: [listed, byName] });
+/** One schema of two types: after a `oneOf`, an error would be about the type that was not sent. */
+const templateParameters = Type.Unsafe<Static<typeof listed> | Static<typeof byName>>({
+  ...listed,
+  ...byName,
+  type: ["array", "object"],
+});
 
 const payloads = [
   named(

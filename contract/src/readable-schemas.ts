@@ -9,7 +9,8 @@ export function severalTypes({ type }: Schema): boolean {
 
 const keywords: Record<string, readonly string[]> = {
   string: ["minLength", "maxLength", "pattern", "format"],
-  object: ["required", "properties", "additionalProperties"],
+  object: ["required", "properties", "additionalProperties", "propertyNames", "maxProperties"],
+  array: ["items", "maxItems"],
 };
 
 /** Generators read one type besides null. Throws for a keyword of no known type. */

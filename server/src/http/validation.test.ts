@@ -6,6 +6,7 @@ import { conversations } from "../../../contract/src/conversations.ts";
 import { messages } from "../../../contract/src/messages.ts";
 import { route } from "./route.ts";
 import { openRestServer } from "./server.ts";
+import { compileCheck } from "./validation.ts";
 
 const deps = {
   log: pino({ level: "silent" }),
@@ -66,4 +67,24 @@ test("ids in capitals are the same ids, everywhere in a request", async () => {
   assert.deepEqual(answer.json(), { params: { id }, body });
   const listed = await app.inject(`/list?contact_id=${id.toUpperCase()}`);
   assert.equal(listed.json().contact_id, id);
+});
+
+// They are a list or an object: once the error for a wrong object was that it is not a list.
+test("the error for a wrong parameter of a template names it and the limit", () => {
+  const check = compileCheck(messages.sendMessage.body, "body");
+  const send = (parameters: unknown) =>
+    check({ to: "whatsapp:+5511999990000", payload: { type: "template", name: "hi", language: "en", parameters } });
+  const many = Array.from({ length: 101 }, (_, index) => [`p${index}`, "x"] as const);
+  const long = "x".repeat(32_769);
+  for (const [parameters, field, says] of [
+    [[long], "payload.parameters.0", /more than 32768 characters/],
+    [{ name: long }, "payload.parameters.name", /more than 32768 characters/],
+    [many.map(([, value]) => value), "payload.parameters", /more than 100 items/],
+    [Object.fromEntries(many), "payload.parameters", /more than 100 properties/],
+    [{ ["n".repeat(21)]: "x" }, "payload.parameters", /^A name in payload\.parameters .* more than 20 characters/],
+    [{ name: 7 }, "payload.parameters.name", /must be string/],
+  ] as const) {
+    assert.throws(() => send(parameters), { code: "VALIDATION_ERROR", message: says, details: { field } });
+  }
+  for (const parameters of [[], ["Ana"], {}, { name: "Ana" }]) send(parameters);
 });

@@ -181,8 +181,10 @@ function describeViolation(error: ErrorObject, part: string): { message: string;
       const form: string = error.params.pattern ?? error.params.format;
       return { field: path, message: `${subject(path, part)} must be ${wantedForm(form) ?? `of the form ${form}`}.` };
     }
-    default:
-      return { field: path, message: `${subject(path, part)} ${error.message ?? "is not valid"}.` };
+    default: {
+      const name = error.propertyName === undefined ? "" : "A name in ";
+      return { field: path, message: `${name}${subject(path, part)} ${error.message ?? "is not valid"}.` };
+    }
   }
 }
 
