@@ -6,7 +6,7 @@ import { until } from "../testing/until.ts";
 
 const people = 3_000;
 const rounds = 10;
-const together = 10;
+const together = 3;
 const grown = ["participants", "addresses", "conversations", "members", "lanes"];
 
 /** A connection plans a statement once: here all plans are made for small tables, and nothing makes new ones. */
@@ -39,6 +39,44 @@ test("a message reads its own rows, however many people and conversations there 
   for (const table of grown) {
     const perMessage = (after[table]! - before[table]!) / (rounds * together);
     assert.ok(perMessage < 30, `a message reads ${perMessage} rows of ${table}`);
+  }
+});
+
+/**
+ * While they are few, the planner reads all conversations of the workspace in the order of the table: two statements
+ * that lock them in different orders wait for each other.
+ */
+test("conversations are locked in the order of their ids, in any plan", async () => {
+  await using line = await startPipeline();
+  const { admin } = line;
+  await admin.query("ALTER TABLE conversations SET (autovacuum_enabled = off)");
+  const persons = await Promise.all(["ana", "ben", "caio"].map((name) => line.addPerson(name)));
+  const chats = await Promise.all(persons.map((person) => line.addConversation(person)));
+  const [first, ...others] = chats.toSorted();
+  const sayToAll = () => Promise.all(chats.map((chat) => line.say(chat, "hello")));
+  await sayToAll();
+  await line.settled();
+  // So many versions of the rows that the table has several pages, and the first conversation behind the others.
+  await admin.query(`DO $$ BEGIN
+      FOR n IN 1..100 LOOP UPDATE conversations SET settings = settings; END LOOP;
+      UPDATE conversations SET settings = settings WHERE conversation_id = '${first}';
+    END $$`);
+  await admin.query("ANALYZE conversations");
+  const client = await admin.connect();
+  try {
+    await client.query("BEGIN");
+    await client.query("SELECT FROM conversations WHERE conversation_id = $1 FOR UPDATE", [first]);
+    const said = sayToAll();
+    await until("a statement waits for the first conversation", async () => {
+      await client.query("SELECT pg_stat_clear_snapshot()");
+      const text = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+      return (await client.query(text)).rowCount === 1;
+    });
+    await client.query("SELECT FROM conversations WHERE conversation_id = ANY ($1) FOR UPDATE NOWAIT", [others]);
+    await client.query("COMMIT");
+    assert.equal(new Set((await said).map(({ createdAt }) => createdAt.getTime())).size, 1, "one commit");
+  } finally {
+    client.release(true);
   }
 });
 

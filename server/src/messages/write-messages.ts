@@ -454,15 +454,22 @@ cases AS MATERIALIZED (
       AND m.conversation_id = q.conversation_id)
 )`;
 
-// What is found by conversation is an object of JSON: a join of two lists would compare each pair. `moved` locks
-// conversations by id; `queued` follows it, so that bus offsets are in the order of the seqs, and `published` is last,
-// because of the lock of the feed.
+// What is found by conversation is an object of JSON: a join of two lists would compare each pair. Several conversations are
+// `locked` by id first, because an UPDATE locks in the order of its plan; the planner expects one row of a LIMIT that it
+// does not know, and so looks them up even when it assumes only three. `queued` follows `moved`, so that
+// bus offsets are in the order of the seqs, and `published` is last, because of the lock of the feed.
 const writes = (isChecked: boolean) => `
-moved AS MATERIALIZED (
+locked AS MATERIALIZED (
+  SELECT count(*) AS count FROM unnest($5::uuid[]) AS g (conversation_id)
+  CROSS JOIN LATERAL (SELECT FROM conversations c WHERE c.conversation_id = g.conversation_id FOR NO KEY UPDATE) c
+  WHERE cardinality($5::uuid[]) > 1
+), moved AS MATERIALIZED (
   UPDATE conversations c SET last_seq = c.last_seq + g.steps, active_at = greatest(c.active_at, $1),
     routed_seq = CASE WHEN g.is_planned AND c.routed_seq = c.last_seq THEN c.last_seq + g.steps ELSE c.routed_seq END
-  FROM unnest($5::uuid[], $6::int[], $3::int[], $4::boolean[]) AS g (conversation_id, steps, partition, is_planned)
-  WHERE c.conversation_id = g.conversation_id ${isChecked ? "AND NOT EXISTS (SELECT FROM refused)" : ""}
+  FROM (
+    SELECT * FROM unnest($5::uuid[], $6::int[], $3::int[], $4::boolean[]) LIMIT cardinality($5::uuid[])
+  ) AS g (conversation_id, steps, partition, is_planned)
+  WHERE c.conversation_id = g.conversation_id AND (SELECT count FROM locked) >= 0 ${isChecked ? "AND NOT EXISTS (SELECT FROM refused)" : ""}
   RETURNING c.conversation_id, c.last_seq - g.steps AS base, g.partition, c.routed_seq = c.last_seq AS is_routed
 ), bases AS MATERIALIZED (
   SELECT jsonb_object_agg(conversation_id, base) AS by_conversation FROM moved

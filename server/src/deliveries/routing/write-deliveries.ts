@@ -127,10 +127,11 @@ export async function setSuperseded(
   );
 }
 
+// The planner expects one row of a LIMIT that it does not know, and so looks conversations up by id, in order.
 const statement = `
 WITH routed AS (
   UPDATE conversations c SET routed_seq = i.seq
-  FROM unnest($2::uuid[], $3::bigint[]) AS i (conversation_id, seq)
+  FROM (SELECT * FROM unnest($2::uuid[], $3::bigint[]) LIMIT cardinality($2::uuid[])) AS i (conversation_id, seq)
   WHERE c.conversation_id = i.conversation_id AND c.routed_seq < i.seq
   RETURNING c.conversation_id
 ), planned AS MATERIALIZED (
