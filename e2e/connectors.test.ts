@@ -336,7 +336,8 @@ for (const { channel, capabilities, handshake } of connectors) {
           .map(({ received_at }) => Date.parse(received_at));
         assert.equal(times.length, 100);
         // A second's worth may go at once, the other 60 take their time.
-        assert.ok(times.at(-1)! - times[0]! >= 1_400, `100 messages in ${times.at(-1)! - times[0]!} ms`);
+        // Since the request: on a busy machine the first of them is received late.
+        assert.ok(times.at(-1)! - start >= 1_400, `100 messages in ${times.at(-1)! - start} ms`);
       } finally {
         await hub.client.channelAccounts.change(channelAccountId, { settings });
       }
