@@ -2,6 +2,7 @@
  * A consumer reads on one connection while it renews its leases on another. So every statement that changes several
  * cursors locks them in the order of their partitions first: with locks in two orders they would deadlock.
  */
+import { isDurable } from "../lib/early-commit.ts";
 import type { Pool } from "../lib/postgres.ts";
 import { all, plainArray, run } from "../lib/query.ts";
 
@@ -116,7 +117,7 @@ export async function advanceAndRead(
           ORDER BY b.last_offset LIMIT $8
         ) r
       )
-      SELECT partition, last_offset, record_count, records FROM found WHERE before < $7 ORDER BY partition, last_offset`,
+      SELECT partition, last_offset, record_count, records, ${isDurable} FROM found WHERE before < $7 ORDER BY partition, last_offset`,
     values: [
       topic,
       group,

@@ -1,4 +1,5 @@
 import type { PipelineDb } from "../database-roles.ts";
+import { isDurable } from "../lib/early-commit.ts";
 import { all, type Db, maybe, one, run } from "../lib/query.ts";
 import { type Batch, type Cursor, firstOf, type GapReason, gapAfter, markOf } from "./cursor.ts";
 import type { FeedEvent } from "./feed-event.ts";
@@ -43,7 +44,7 @@ export async function checkCursors(
   const rows = await all<Pick<BatchRow, "head" | "head_mark"> & (Batch | { last_position: null })>(
     db,
     `SELECT coalesce(h.last_position, 0) AS head, ${markOf("h.last_event_at")} AS head_mark,
-       n.last_position, n.event_count, ${markOf("n.created_at")} AS mark
+       n.last_position, n.event_count, ${markOf("n.created_at")} AS mark, ${isDurable}
      FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS c (workspace_id, position, number)
      LEFT JOIN event_heads h USING (workspace_id)
      LEFT JOIN LATERAL (
@@ -62,7 +63,7 @@ export async function checkCursors(
 export async function readHead(db: Db, workspaceId: string): Promise<number> {
   const row = await one<{ head: number }>(
     db,
-    "SELECT coalesce((SELECT last_position FROM event_heads WHERE workspace_id = $1), 0) AS head",
+    `SELECT coalesce((SELECT last_position FROM event_heads WHERE workspace_id = $1), 0) AS head, ${isDurable}`,
     [workspaceId],
   );
   return row.head;
@@ -72,7 +73,7 @@ export async function readHead(db: Db, workspaceId: string): Promise<number> {
 export async function readHeads(db: Db, workspaceIds: readonly string[]): Promise<Map<string, Cursor>> {
   const rows = await all<{ workspace_id: string } & Cursor>(
     db,
-    `SELECT workspace_id, last_position AS position, ${markOf("last_event_at")} AS mark
+    `SELECT workspace_id, last_position AS position, ${markOf("last_event_at")} AS mark, ${isDurable}
      FROM event_heads WHERE workspace_id = ANY ($1)`,
     [workspaceIds],
   );
@@ -132,7 +133,7 @@ interface BatchRow {
  */
 const statement = `
 SELECT h.last_position AS head, ${markOf("h.last_event_at")} AS head_mark,
-  b.last_position, b.event_count, b.events, b.created_at, ${markOf("b.created_at")} AS mark
+  b.last_position, b.event_count, b.events, b.created_at, ${markOf("b.created_at")} AS mark, ${isDurable}
 FROM event_heads h LEFT JOIN LATERAL (
   SELECT * FROM (
     SELECT e.last_position, e.event_count, CASE WHEN e.last_position > $2 THEN e.events END AS events, e.created_at

@@ -1,3 +1,5 @@
+import { commitsEarly } from "../lib/early-commit.ts";
+
 /**
  * SQL for statements that write the feed. An event is appended in the statement that changes what it is about. The lock
  * of the feed is the last lock of a transaction: a statement that also writes elsewhere names those parts in `after`.
@@ -13,6 +15,8 @@ interface StatusChanges {
   platformAt?: string;
   /** Parts of the statement that run first. */
   after?: readonly string[];
+  /** For `queryEarly`. */
+  commitsEarly?: boolean;
 }
 
 /** What the events of changed deliveries `d` are made of. An update returns these, and not all of its forty columns. */
@@ -22,9 +26,10 @@ export const publishedColumns = `d.workspace_id, d.conversation_id, d.seq, d.mes
 /** A query that appends an event for each row, and always returns one row: select from it, or it does not run. */
 export function publishStatuses(changes: StatusChanges): string {
   const { from, where = "true", status = "d.status", platformAt = "NULL", after = [] } = changes;
+  const early = changes.commitsEarly === true ? `, ${commitsEarly}` : "";
   // Each is executed once, before the first row.
   const waits = after.map((part) => `(SELECT count(*) FROM ${part}) IS NOT NULL AND `).join("");
-  return `SELECT count(*) FROM (
+  return `SELECT count(*)${early} FROM (
     SELECT append_events(array_agg(workspace_id), array_agg(event_count), array_agg(events)) FROM (
       SELECT d.workspace_id, count(*)::integer AS event_count,
         string_agg(status_event(d.conversation_id, d.message_id, d.delivery_id, d.recipient_id, d.channel, ${status}::text,

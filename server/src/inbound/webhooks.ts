@@ -1,7 +1,9 @@
 import type { Bus } from "../bus/bus.ts";
 import type { StoredWith } from "../deliveries/deliveries.ts";
+import { commitsEarly, queryEarly } from "../lib/early-commit.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import { type OfPage, withinPage } from "../lib/page-bytes.ts";
+import type { Pool } from "../lib/postgres.ts";
 import { allPrepared, type Db, joinTexts, plainArray, run, splitTexts } from "../lib/query.ts";
 import { topics } from "../topics.ts";
 
@@ -50,16 +52,16 @@ export function storing(webhooks: readonly KeptWebhook[], now: Date): StoredWith
 }
 
 /** Stores webhooks and publishes them for the step `receive`; call `bus.wake` afterwards. */
-export async function publishWebhooks(db: Db, bus: Bus, webhooks: readonly KeptWebhook[], now: Date): Promise<void> {
+export async function publishWebhooks(db: Pool, bus: Bus, webhooks: readonly KeptWebhook[], now: Date): Promise<void> {
   const outbox = bus.outboxOf(
     webhooks.map(({ channelAccountId, webhookId }) => {
       return { key: channelAccountId, value: { webhookId } satisfies InboundRecord };
     }),
   );
   const { text, values } = storing(webhooks, now);
-  await db.query({
+  await queryEarly(db, {
     name: "publish_webhooks",
-    text: `WITH ${text(5)} SELECT bus_append($1, $2, $3, $4)`,
+    text: `WITH ${text(5)} SELECT bus_append($1, $2, $3, $4), ${commitsEarly}`,
     values: [topics.inbound, outbox.partitions, outbox.counts, outbox.batches, ...values],
   });
 }

@@ -7,6 +7,7 @@ import { canonicalJson } from "../lib/json.ts";
 import { openPool } from "../lib/postgres.ts";
 import { all, one, run } from "../lib/query.ts";
 import { type Pipeline, startPipeline } from "../testing/test-pipeline.ts";
+import { watchedDb } from "../testing/watched-db.ts";
 import { Acceptor, type AcceptResult, maxPartLength } from "./accept.ts";
 import type { NewMessage } from "./write-messages.ts";
 
@@ -56,13 +57,11 @@ test("32 batches at a time, through two acceptors, into the same conversations: 
 // Encoding a hundred long messages as parameters of one statement held the event loop for 200 ms.
 test("long messages that arrive together are written in several statements, in order", async () => {
   await using line = await startPipeline({ delivers: false });
-  const db = line.databases.acceptDbOf(line.workspaceId);
   const lengths: number[] = [];
-  const query = (statement: { name?: string; values: unknown[] }) => {
-    if (statement.name === "insert_messages") lengths.push(JSON.stringify(statement.values).length);
-    return db.query(statement as never);
-  };
-  const acceptor = openSecond(line, () => ({ query }) as never);
+  const db = watchedDb(line.databases.acceptDbOf(line.workspaceId), ({ name, values }) => {
+    if (name === "insert_messages") lengths.push(JSON.stringify(values).length);
+  });
+  const acceptor = openSecond(line, () => db);
   const chat = await line.addConversation(await line.addPerson("ana"));
   const messages = Array.from({ length: 20 }, (_, index) => messageTo(line, chat, `${index} ${"é".repeat(60_000)}`));
   const results = await acceptor.accept(messages);

@@ -2,6 +2,7 @@ import type { Delivery, InboundRoute, Message, MessageStatus } from "../../../co
 import { formatAddress } from "../contacts/contacts.ts";
 import { type Principal, seesAddressesOf, seesAllConversations, type Viewer } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
+import { isDurable } from "../lib/early-commit.ts";
 import { type ChannelAccountId, firstIdAt, lastIdAt, type MessageId } from "../lib/ids.ts";
 import { allPrepared, type Db, maybe } from "../lib/query.ts";
 
@@ -85,7 +86,7 @@ interface FoundMessage extends MessageRow {
 export async function findMessage(db: Db, principal: Principal, messageId: MessageId): Promise<FoundMessage> {
   const row = await maybe<FoundMessage>(
     db,
-    `SELECT ${messageColumns}, origin FROM messages m
+    `SELECT ${messageColumns}, origin, ${isDurable} FROM messages m
      WHERE workspace_id = $1 AND message_id = $2 AND ($3 OR EXISTS (
        SELECT FROM members WHERE members.conversation_id = m.conversation_id AND participant_id = $4))`,
     [principal.workspaceId, messageId, seesAllConversations(principal), principal.participantId],

@@ -1,9 +1,10 @@
 import type { Bus } from "../bus/bus.ts";
 import { isConnected } from "../channel-accounts/channel-accounts.ts";
 import { acceptedEvent } from "../events/events.ts";
+import { commitsEarly, isDurable, queryEarly } from "../lib/early-commit.ts";
 import type { ConversationId, MessageId } from "../lib/ids.ts";
 import { canonicalJson } from "../lib/json.ts";
-import { isUniqueViolation } from "../lib/postgres.ts";
+import { isUniqueViolation, type Pool } from "../lib/postgres.ts";
 import { all, type Db, joinTexts, plainArray, splitTexts } from "../lib/query.ts";
 
 /** Routes some messages in the statement that accepts them. */
@@ -74,7 +75,7 @@ export type Written =
  * in order. Safe to call again after an error: written messages are then known.
  */
 export async function writeMessages(
-  db: Db,
+  db: Pool,
   bus: Pick<Bus, "partitionOf">,
   topic: string,
   messages: readonly NewMessage[],
@@ -110,7 +111,7 @@ interface Tried {
 
 /** Returns results for all messages, or for those that prevent writing the others: at least one, or it throws. */
 async function tryToWrite(
-  db: Db,
+  db: Pool,
   bus: Pick<Bus, "partitionOf">,
   topic: string,
   messages: readonly NewMessage[],
@@ -157,7 +158,7 @@ export async function findAccepted(
 ): Promise<Map<string, AcceptedBefore>> {
   const rows = await all<AcceptedBefore & { id: string }>(
     db,
-    `SELECT message_id AS id, conversation_id AS "conversationId", options ->> 'to' AS "to" FROM messages
+    `SELECT message_id AS id, conversation_id AS "conversationId", options ->> 'to' AS "to", ${isDurable} FROM messages
      WHERE workspace_id = $1 AND message_id = ANY ($2)`,
     [workspaceId, messageIds],
   );
@@ -181,7 +182,7 @@ async function findKnown(db: Db, messages: readonly NewMessage[]): Promise<Map<N
   const rows = await all<KnownRow>(
     db,
     `SELECT i.place, m.seq, m.created_at, m.conversation_id, m.sender_id, m.payload, m.channels, m.options, m.reply_to,
-       m.metadata
+       m.metadata, ${isDurable}
      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS i (workspace_id, message_id, place)
      JOIN messages m USING (workspace_id, message_id)`,
     [messages.map((message) => message.workspaceId), messages.map((message) => message.messageId)],
@@ -254,7 +255,7 @@ interface Case {
  * the ids is known.
  */
 async function insertMessages(
-  db: Db,
+  db: Pool,
   bus: Pick<Bus, "partitionOf">,
   topic: string,
   messages: readonly NewMessage[],
@@ -266,7 +267,7 @@ async function insertMessages(
   const conversations = [...steps.counts.keys()].sort();
   const isChecked = plan === null || !plan.isWhole || quotes.length > 0;
   const cases = isChecked ? casesOf(messages) : [];
-  const { rows } = await db.query<InsertedRow>({
+  const { rows } = await queryEarly<InsertedRow>(db, {
     ...statementFor(plan, isChecked),
     values: [
       now,
@@ -495,7 +496,7 @@ locked AS MATERIALIZED (
 const accepted = `SELECT w.workspace_id, w.event_count, $19::text AS events
   FROM (SELECT workspace_id, count(*)::integer AS event_count FROM written GROUP BY workspace_id) w, (SELECT count(*) FROM queued) q`;
 
-const result = (isChecked: boolean) => `done AS MATERIALIZED (SELECT count(*) FROM published)
+const result = (isChecked: boolean) => `done AS MATERIALIZED (SELECT count(*), ${commitsEarly} FROM published)
 SELECT m.conversation_id, m.base, m.is_routed, NULL::bigint AS place, NULL AS why, NULL::uuid AS started, NULL AS channel
 FROM done, moved m
 UNION ALL

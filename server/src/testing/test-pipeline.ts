@@ -48,6 +48,8 @@ export interface PipelineOptions {
   delivers?: boolean;
   /** False: nothing is routed but what is routed when it is accepted. */
   routes?: boolean;
+  /** The URL of another PostgreSQL than that of the run. */
+  server?: string;
 }
 
 interface StoredDelivery {
@@ -89,7 +91,7 @@ const testCapabilities: Capabilities = {
 export async function startPipeline(options: PipelineOptions = {}) {
   const { clock = systemClock, leaseMs = 4_000 } = options;
   await using stack = new AsyncDisposableStack();
-  const database = stack.use(await createTestDatabase());
+  const database = stack.use(await createTestDatabase(options.server === undefined ? {} : { server: options.server }));
   const pool = stack.adopt(openPool({ url: database.url, size: 8, applicationName: "test", log: quiet }), (opened) =>
     opened.end(),
   );

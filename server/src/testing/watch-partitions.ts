@@ -1,7 +1,7 @@
 import { systemClock } from "../lib/clock.ts";
 import { makePartitions } from "../lib/partitions.ts";
 import { openPool, type Pool, withSettings } from "../lib/postgres.ts";
-import { all, type Db, run } from "../lib/query.ts";
+import { all, run } from "../lib/query.ts";
 
 const dayMs = 86_400_000;
 const quiet = { info() {}, warn() {}, error() {} };
@@ -32,7 +32,7 @@ interface PlanNode {
 }
 
 export interface Watched extends AsyncDisposable {
-  db: Db;
+  db: Pool;
   /** The partitions that statements have read since the last call, by the name of the table. */
   partitionsRead(): string[];
 }
@@ -60,7 +60,7 @@ export function watchPartitions(url: string, settings: readonly string[]): Watch
     }
   };
   return {
-    db: { query } as never,
+    db: { query, connect: async () => ({ query, release() {} }) } as never,
     partitionsRead() {
       const names = [...read].filter((name) => /_(from_\d{8}|others|first)$/.test(name)).sort();
       read.clear();

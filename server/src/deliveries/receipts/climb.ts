@@ -1,5 +1,7 @@
 import { publishedColumns, publishStatuses } from "../../events/events.ts";
-import { type Db, plainArray } from "../../lib/query.ts";
+import { queryEarly } from "../../lib/early-commit.ts";
+import type { Pool } from "../../lib/postgres.ts";
+import { plainArray } from "../../lib/query.ts";
 import type { PartReceipts, StoredWith } from "./merge-receipts.ts";
 
 /**
@@ -7,12 +9,12 @@ import type { PartReceipts, StoredWith } from "./merge-receipts.ts";
  * Returns the parts that need more (`mergeReceipts`). It is that statement without its cases: PostgreSQL prepares every
  * expression of a statement for each execution.
  */
-export async function climb(db: Db, parts: readonly PartReceipts[], stored?: StoredWith): Promise<PartReceipts[]> {
+export async function climb(db: Pool, parts: readonly PartReceipts[], stored?: StoredWith): Promise<PartReceipts[]> {
   const of = (part: PartReceipts, status: string) => part.find((receipt) => receipt.status === status);
   const [delivered, read] = ["delivered", "read"].map((status) => parts.map((part) => of(part, status)));
   const highest = (part: PartReceipts, index: number) =>
     of(part, "failed") ? null : (read![index] ?? delivered![index] ?? part[0])!.status;
-  const { rows } = await db.query<{ place: number | null }>({
+  const { rows } = await queryEarly<{ place: number | null }>(db, {
     name: `climb${stored === undefined ? "" : `_${stored.name}`}`,
     text: `WITH ${stored === undefined ? "" : `${stored.text(parameterCount + 1)}, `}${statement}`,
     values: [
@@ -59,6 +61,7 @@ input AS MATERIALIZED (
     where: "r.platform_at IS NOT NULL AND r.status > d.status_before",
     status: "r.status",
     platformAt: "(to_json(r.platform_at) #>> '{}')",
+    commitsEarly: true,
   })}
 )
 SELECT r.place FROM published LEFT JOIN (

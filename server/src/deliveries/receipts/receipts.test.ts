@@ -5,6 +5,7 @@ import { newId } from "../../lib/ids.ts";
 import { one } from "../../lib/query.ts";
 import { type Pipeline, startPipeline } from "../../testing/test-pipeline.ts";
 import { until } from "../../testing/until.ts";
+import { watchedDb } from "../../testing/watched-db.ts";
 import { type FinishedAttempt, finishAttempts } from "../sending/finish-attempts.ts";
 import { applyMissedReceipts, applyReceipts, type Receipt } from "./receipts.ts";
 
@@ -238,12 +239,11 @@ test("thousands of ids for one delivery take a few statements", async () => {
   const { delivery_id: deliveryId, provider_message_ids: ids } = await line.deliveryOf(messageId);
   const invented = Array.from({ length: 2_000 }, (_, number) => `invented ${number}`);
   let statements = 0;
-  const query = (...asked: Parameters<typeof line.deps.db.query>) => {
+  const db = watchedDb(line.deps.db, () => {
     statements += 1;
-    return line.deps.db.query(...asked);
-  };
+  });
   await applyReceipts(
-    { ...line.deps, db: { query } as typeof line.deps.db },
+    { ...line.deps, db },
     [...invented, ...ids!].map((id) => receiptOf(line, id, "delivered", { deliveryId })),
   );
   assert.equal((await line.deliveryOf(messageId)).status, "delivered");

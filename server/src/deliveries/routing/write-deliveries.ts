@@ -1,4 +1,6 @@
 import type { MessageStatus } from "../../../../contract/src/messages.ts";
+import { commitsEarly, queryEarly } from "../../lib/early-commit.ts";
+import type { Pool } from "../../lib/postgres.ts";
 import { type Db, plainArray, run } from "../../lib/query.ts";
 import type { RoutedRow } from "../../messages/messages.ts";
 
@@ -92,7 +94,7 @@ export interface RoutedSeq {
 
 /** Writes the new deliveries and publishes what is to be sent: one round trip, one commit. */
 export async function writeDeliveries(
-  db: Db,
+  db: Pool,
   deliveries: readonly NewDelivery[],
   routed: readonly RoutedSeq[],
   now: Date,
@@ -100,7 +102,7 @@ export async function writeDeliveries(
   if (routed.length === 0) return { started: new Set(), channels: [] };
   // Locks conversations in the order of their ids, as accepting does.
   const sorted = routed.toSorted((a, b) => (a.conversationId < b.conversationId ? -1 : 1));
-  const { rows } = await db.query<RoutedRow>({
+  const { rows } = await queryEarly<RoutedRow>(db, {
     name: "write_deliveries",
     text: statement,
     values: [
@@ -135,7 +137,7 @@ WITH routed AS (
   WHERE c.conversation_id = i.conversation_id AND c.routed_seq < i.seq
   RETURNING c.conversation_id
 ), planned AS MATERIALIZED (
-  SELECT ${plannedArray()} AS deliveries, (SELECT count(*) FROM routed) AS count
+  SELECT ${plannedArray()} AS deliveries, (SELECT count(*) FROM routed) AS count, ${commitsEarly}
   FROM ${plannedRows(4)}
 )
 SELECT w.started, w.channel FROM planned p CROSS JOIN LATERAL write_deliveries($1, p.deliveries, 'deliver') w`;

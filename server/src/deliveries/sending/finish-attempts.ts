@@ -1,7 +1,9 @@
 import type { Exchange, SendOutcome } from "../../connectors/connector.ts";
 import { publishedColumns, publishStatuses } from "../../events/events.ts";
+import { queryEarly } from "../../lib/early-commit.ts";
 import { toStorable } from "../../lib/json.ts";
-import { type Db, joinTexts, plainArray, splitTexts } from "../../lib/query.ts";
+import type { Pool } from "../../lib/postgres.ts";
+import { joinTexts, plainArray, splitTexts } from "../../lib/query.ts";
 
 export interface FinishedAttempt {
   workspaceId: string;
@@ -41,7 +43,7 @@ interface OvertakenRow {
  * delivery are stored as one row for each workspace, the others one by one.
  */
 export async function finishAttempts(
-  db: Db,
+  db: Pool,
   unordered: readonly FinishedAttempt[],
   batchId: string,
 ): Promise<Overtaken> {
@@ -53,7 +55,7 @@ export async function finishAttempts(
     ({ workspaceId }) => workspaceId,
   );
   const areAllSent = finished.every(({ outcome }) => outcome === "sent");
-  const { rows } = await db.query<OvertakenRow>({
+  const { rows } = await queryEarly<OvertakenRow>(db, {
     ...(areAllSent ? ordinary : general),
     values: [
       plainArray(column(({ deliveryId }) => deliveryId)),
@@ -188,6 +190,7 @@ function statementOf({ name, changes, changed, result }: Selected): { name: stri
     from: `${changed} d`,
     where: "d.status <> d.status_before",
     after: [...changes.filter((part) => part !== "sent" && part !== "others"), "result"],
+    commitsEarly: true,
   });
   return {
     name,

@@ -1,7 +1,9 @@
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
 import type { Capabilities } from "../../connectors/connector.ts";
 import { publishStatuses } from "../../events/events.ts";
+import { queryEarly } from "../../lib/early-commit.ts";
 import { isIdOf } from "../../lib/partitions.ts";
+import type { Pool } from "../../lib/postgres.ts";
 import { all, type Db, plainArray } from "../../lib/query.ts";
 
 /** Proof that this process may still send for a partition. */
@@ -45,13 +47,13 @@ export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
  * quoted message or reaction target is read too, if that was sent in the same lane.
  */
 export async function startAttempts(
-  db: Db,
+  db: Pool,
   fence: Fence,
   deliveryIds: readonly string[],
   now: Date,
   partBytes: number,
 ): Promise<Start[]> {
-  const { rows } = await db.query<Omit<StartedDelivery, "sentParts"> & { sentParts: string[] | null }>({
+  const { rows } = await queryEarly<Omit<StartedDelivery, "sentParts"> & { sentParts: string[] | null }>(db, {
     name: "start_attempts",
     text: statement,
     values: [plainArray(deliveryIds.toSorted()), now, fence.topic, fence.group, fence.ownerId, partBytes],
@@ -111,6 +113,6 @@ WITH started AS (
       AS "targetProviderMessageId"
   FROM started s
 ), published AS MATERIALIZED (
-  ${publishStatuses({ from: "started d", where: "d.status_before < 'in_transit'", after: ["result"] })}
+  ${publishStatuses({ from: "started d", where: "d.status_before < 'in_transit'", after: ["result"], commitsEarly: true })}
 )
 SELECT r.* FROM published JOIN result r ON true`;
