@@ -145,3 +145,78 @@ test("a run that hangs does not delay the items behind it while another run may 
   await idle;
   assert.equal(runs.length, 3);
 });
+
+const letterOf = (item: number) => String(item % 10);
+
+test("items of one key wait for its run, keep their order, and do not delay other keys", async () => {
+  const { runs, batcher } = open({ maxRuns: 2, keyOf: letterOf });
+  const first = batcher.submit([1, 2]);
+  await turn();
+  const sameKey = batcher.submit([11, 3]);
+  const behind = batcher.submitOne(13);
+  const other = batcher.submitOne(4);
+  await turn();
+  assert.deepEqual(runs[1]!.items, [4]);
+  runs[1]!.end();
+  assert.equal(await other, "did 4");
+  await turn();
+  assert.equal(runs.length, 2);
+  // Everything waits for the first run: nothing new starts until it ends, and then all of it does.
+  const late = batcher.submitOne(21);
+  await turn();
+  assert.equal(runs.length, 2);
+  runs[0]!.end();
+  assert.deepEqual(await first, ["did 1", "did 2"]);
+  await turn();
+  assert.deepEqual(runs[2]!.items, [11, 3, 13, 21]);
+  runs[2]!.end();
+  await Promise.all([sameKey, behind, late]);
+  await batcher.idle();
+});
+
+test("random items with keys: none runs beside another of its key or before an earlier one, and none is left", async () => {
+  for (let round = 0; round < 50; round += 1) {
+    const { runs, batcher } = open({ maxBatch: 4, maxRuns: 3, maxWaiting: 1_000, keyOf: letterOf });
+    const started: number[] = [];
+    let ended = 0;
+    const underWay = new Map<(typeof runs)[number], string[]>();
+    const look = () => {
+      for (const one of runs.slice(underWay.size + ended)) {
+        const keys = one.items.map(letterOf);
+        for (const other of underWay.values())
+          for (const key of keys) assert.ok(!other.includes(key), `${key} runs twice`);
+        underWay.set(one, keys);
+        started.push(...one.items);
+      }
+    };
+    const submitted = Array.from({ length: 40 }, (_, index) => index * 10 + Math.floor(Math.random() * 5));
+    const results: Promise<string>[] = [];
+    for (const item of submitted) {
+      results.push(batcher.submitOne(item));
+      if (Math.random() < 0.5) await turn();
+      look();
+      if (Math.random() < 0.3) endOne();
+    }
+    function endOne() {
+      const [one] = [...underWay.keys()].sort(() => Math.random() - 0.5);
+      if (one === undefined) return;
+      underWay.delete(one);
+      ended += 1;
+      one.end();
+    }
+    while (started.length < submitted.length || underWay.size > 0) {
+      endOne();
+      await turn();
+      look();
+    }
+    await Promise.all(results);
+    for (const key of ["0", "1", "2", "3", "4"]) {
+      const of = started.filter((item) => letterOf(item) === key);
+      assert.deepEqual(
+        of,
+        of.toSorted((a, b) => a - b),
+      );
+    }
+    await batcher.idle();
+  }
+});

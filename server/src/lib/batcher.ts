@@ -17,6 +17,8 @@ export interface BatcherOptions<Item, Result> {
   maxWaitMs?: number;
   /** Runs at the same time, so that one that hangs does not delay the items behind it. Default: 1. */
   maxRuns?: number;
+  /** Items with the same key keep their order, and are never in two runs at the same time. */
+  keyOf?: (item: Item) => string;
   /** The least time from run to run while several items arrive at a time, so that each takes more of them. */
   paceMs?: number;
   clock: Clock;
@@ -36,14 +38,21 @@ interface Call<Item, Result> {
   reject: (error: unknown) => void;
 }
 
+/** Calls with keys of runs under way that are passed over for later ones. */
+const maxBlocked = 1_000;
+
 /** Runs are spaced out once one has taken this many: each costs a round trip. */
 const severalItems = 4;
 
 export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>): Batcher<Item, Result> {
-  const { maxBatch, maxWaiting, maxWaitMs = Number.POSITIVE_INFINITY, maxRuns = 1, paceMs = 0, clock, run } = options;
+  const { maxBatch, maxWaiting, maxWaitMs = Number.POSITIVE_INFINITY, maxRuns = 1, paceMs = 0 } = options;
+  const { keyOf = null, clock, run } = options;
   let queue: Call<Item, Result>[] = [];
   let waiting = 0;
   let runs = 0;
+  const keysUnderWay = new Set<string>();
+  /** All that waits has a key of a run under way. */
+  let isBlocked = false;
   let whenIdle: (() => void)[] = [];
   let lastStart = Number.NEGATIVE_INFINITY;
   let lastSize = 0;
@@ -52,10 +61,14 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
     while (queue.length > 0) {
       if (lastSize >= severalItems && waiting < maxBatch) await pause(clock, lastStart + paceMs - clock.elapsed());
       lastStart = clock.elapsed();
-      lastSize = Math.min(waiting, maxBatch);
       const calls = takeCalls();
+      if (calls.length === 0) break;
+      const items = calls.flatMap((call) => call.items);
+      lastSize = items.length;
+      const keys = keyOf === null ? [] : items.map(keyOf);
+      for (const key of keys) keysUnderWay.add(key);
       try {
-        const results = await run(calls.length === 1 ? [...calls[0]!.items] : calls.flatMap((call) => call.items));
+        const results = await run(items);
         let start = 0;
         for (const call of calls) {
           call.resolve(results.slice(start, start + call.items.length));
@@ -64,6 +77,8 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
       } catch (error) {
         for (const call of calls) call.reject(error);
       }
+      for (const key of keys) keysUnderWay.delete(key);
+      isBlocked = false;
     }
     runs -= 1;
     if (runs > 0) return;
@@ -72,15 +87,27 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
   }
 
   function takeCalls(): Call<Item, Result>[] {
+    const calls: Call<Item, Result>[] = [];
+    const blocked: Call<Item, Result>[] = [];
+    const blockedKeys = new Set<string>();
+    const isFree = (key: string) => !keysUnderWay.has(key) && !blockedKeys.has(key);
     let count = 0;
     let end = 0;
-    while (end < queue.length && (end === 0 || count + queue[end]!.items.length <= maxBatch)) {
-      count += queue[end]!.items.length;
-      end += 1;
+    for (; end < queue.length && blocked.length < maxBlocked; end += 1) {
+      const call = queue[end]!;
+      if (count > 0 && count + call.items.length > maxBatch) break;
+      const keys = keyOf === null ? [] : call.items.map(keyOf);
+      if (keys.every(isFree)) {
+        calls.push(call);
+        count += call.items.length;
+      } else {
+        blocked.push(call);
+        for (const key of keys) blockedKeys.add(key);
+      }
     }
-    const calls = queue.slice(0, end);
-    queue = end === queue.length ? [] : queue.slice(end);
+    queue = [...blocked, ...queue.slice(end)];
     waiting -= count;
+    isBlocked = calls.length === 0 && blocked.length > 0;
     return calls;
   }
 
@@ -94,7 +121,7 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
     return new Promise((resolve, reject) => {
       queue.push({ items, since: now, resolve, reject });
       waiting += items.length;
-      if (runs >= maxRuns) return;
+      if (runs >= maxRuns || isBlocked) return;
       runs += 1;
       // Items of the same turn of the event loop share the run.
       setImmediate(runAll);

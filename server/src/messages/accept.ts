@@ -47,6 +47,8 @@ const retryTotalMs = 5_000;
 const retryPauseMs = 50;
 /** See `BatcherOptions`: how long a commit of several messages may wait for more of them, in milliseconds. */
 const paceMs = 2;
+/** While one is planned another is written, and of a third the results are returned. */
+const commitsAtOnce = 3;
 
 /** Accepts messages: many requests share a commit, and each gets its own response. */
 export class Acceptor {
@@ -61,6 +63,8 @@ export class Acceptor {
       maxWaiting: queueSize,
       maxWaitMs,
       paceMs,
+      maxRuns: commitsAtOnce,
+      keyOf: ({ conversationId }) => conversationId,
       clock,
       run: (messages) => this.#commit(messages),
     });
