@@ -17,28 +17,40 @@ export interface ReadRange {
 
 export type SaveRead = (tx: PoolClient, range: ReadRange) => Promise<void>;
 
-/** A lower `seq` than before changes nothing. VALIDATION_ERROR for a future `seq`, FORBIDDEN for non-members. */
+/** Each message that is read is an event, and the events of one statement are read together. */
+const readTogether = 1_000;
+
+/**
+ * A lower `seq` than before changes nothing. VALIDATION_ERROR for a future `seq`, FORBIDDEN for non-members. Many messages
+ * are read in several transactions, the oldest first; the same request again reads what an error has left.
+ */
 export async function readConversation(
-  { db, clock, saveMarks }: { db: RequestDb; clock: Clock; saveMarks: SaveRead },
+  deps: { db: RequestDb; clock: Clock; saveMarks: SaveRead },
   principal: Principal,
   conversationId: ConversationId,
   seq: number,
 ): Promise<void> {
-  await transaction(db, async (tx) => {
+  while (!(await readSome(deps, principal, conversationId, seq)));
+}
+
+/** Whether all is read. */
+function readSome(
+  { db, clock, saveMarks }: { db: RequestDb; clock: Clock; saveMarks: SaveRead },
+  principal: Principal,
+  conversationId: ConversationId,
+  seq: number,
+): Promise<boolean> {
+  return transaction(db, async (tx) => {
     const { lastSeq } = await findConversation(tx, principal, conversationId);
     if (seq > lastSeq)
       throw invalid(`seq names a message that does not exist yet: the last one is ${lastSeq}.`, { field: "seq" });
     const participantId = await actingMember(tx, principal, conversationId);
     const readSeq = await lockReadSeq(tx, conversationId, participantId);
-    if (readSeq === null || readSeq >= seq) return;
-    await setReadSeq(tx, conversationId, participantId, seq);
-    await saveMarks(tx, {
-      conversationId,
-      participantId,
-      fromSeq: readSeq + 1,
-      toSeq: seq,
-      now: new Date(clock.now()),
-    });
+    if (readSeq === null || readSeq >= seq) return true;
+    const toSeq = Math.min(seq, readSeq + readTogether);
+    await setReadSeq(tx, conversationId, participantId, toSeq);
+    await saveMarks(tx, { conversationId, participantId, fromSeq: readSeq + 1, toSeq, now: new Date(clock.now()) });
+    return toSeq === seq;
   });
 }
 
