@@ -17,6 +17,8 @@ import { type NewDelivery, setSuperseded, writeDeliveries } from "./write-delive
 type RouterDeps = Pick<PipelineDeps, "db" | "bus" | "eventNotifier" | "clock" | "capabilitiesOf">;
 
 const routeBatchSize = 500;
+/** In one statement, about: a large group has 100 for each message. */
+const mostDeliveries = 1_000;
 
 /**
  * One message → one delivery for each recipient and address. Safe to run twice: the ids of deliveries are derived from
@@ -38,17 +40,23 @@ async function routeBatch(deps: RouterDeps, records: readonly BusRecord<Accepted
   ]);
   const recipientsOf = Map.groupBy(recipients, (recipient) => recipient.conversationId);
   const accountsOf = Map.groupBy(accounts, (account) => account.workspaceId);
-  const deliveries = messages.flatMap((message) => {
-    const members = recipientsOf.get(message.conversationId) ?? [];
-    const own = accountsOf.get(message.workspaceId) ?? [];
-    return planDeliveries(message, members, own, capabilitiesOf).map((planned) => toDelivery(bus, message, planned));
-  });
-  const routed = new Map(messages.map(({ conversationId, seq }) => [conversationId, { conversationId, seq }]));
-  const { channels } = await writeDeliveries(db, deliveries, [...routed.values()], new Date(clock.now()));
-  await supersede(db, records, deliveries);
-  for (const channel of channels) bus.wake(topics.outgoing(channel));
-  const changed = deliveries.filter(({ status }) => status !== "accepted");
-  for (const workspaceId of new Set(changed.map((one) => one.workspaceId))) eventNotifier.notify(workspaceId);
+  const membersOf = ({ conversationId }: MessageToRoute) => recipientsOf.get(conversationId) ?? [];
+  const written: NewDelivery[] = [];
+  for (const some of inParts(messages, (message) => membersOf(message).length, mostDeliveries)) {
+    const deliveries = some.flatMap((message) => {
+      const own = accountsOf.get(message.workspaceId) ?? [];
+      return planDeliveries(message, membersOf(message), own, capabilitiesOf).map((planned) =>
+        toDelivery(bus, message, planned),
+      );
+    });
+    const routed = new Map(some.map(({ conversationId, seq }) => [conversationId, { conversationId, seq }]));
+    const { channels } = await writeDeliveries(db, deliveries, [...routed.values()], new Date(clock.now()));
+    for (const channel of channels) bus.wake(topics.outgoing(channel));
+    const changed = deliveries.filter(({ status }) => status !== "accepted");
+    for (const workspaceId of new Set(changed.map((one) => one.workspaceId))) eventNotifier.notify(workspaceId);
+    for (const delivery of deliveries) written.push(delivery);
+  }
+  await supersede(db, records, written);
 }
 
 /** A delivery with a fallback is no dead letter: a replay would reach the person twice. */
