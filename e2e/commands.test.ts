@@ -4,9 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { readPidFile } from "../embedded-postgres/src/processes.ts";
 import { commands, runCommand } from "../server/src/commands/commands.ts";
 import { loadConfig } from "../server/src/config/config.ts";
 import { freePort } from "../server/src/testing/free-port.ts";
@@ -91,15 +93,23 @@ test("a signal ends a command together with the database that it started", { ski
   const hub = await startHubProcess(place);
   hub.kill("SIGTERM");
   await hub.ended;
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    const command = place.spawn({}, ["audit", "verify"]);
-    command.ready.catch(() => {});
-    const isServer = (pid: number) => /postgres/.test(commandOf(pid)) && !/main\.ts/.test(commandOf(pid));
-    await until("its database starts", () => processesIn(place.folder).some(isServer));
-    command.kill(signal);
-    const { code } = await command.ended;
-    assert.notEqual(code, 0);
-    await noneLeftIn(place.folder);
+  const directory = join(place.dataDir, "postgres");
+  // Holds the command between the start of its database and its first statement.
+  appendFileSync(join(directory, "postgresql.conf"), "pre_auth_delay = 60\n");
+  const isServer = (pid: number) => /postgres/.test(commandOf(pid)) && !/main\.ts/.test(commandOf(pid));
+  const moments = {
+    "its database starts": () => processesIn(place.folder).some(isServer),
+    "it connects to its database": () => readPidFile(directory)?.status === "ready",
+  };
+  for (const [moment, hasCome] of Object.entries(moments)) {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      const command = place.spawn({}, ["audit", "verify"]);
+      await until(moment, hasCome);
+      command.kill(signal);
+      const { code } = await command.ended;
+      assert.notEqual(code, 0);
+      await noneLeftIn(place.folder);
+    }
   }
 });
 

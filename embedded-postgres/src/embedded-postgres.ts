@@ -7,7 +7,7 @@ import { DataDirError, openDataDir } from "./data-dir.ts";
 import { DataDirectoryInUse, type DirectoryLock, mayConnectLater, takeDirectoryLock } from "./directory-lock.ts";
 import { connectionUrl, type Endpoint } from "./endpoint.ts";
 import { adoptOrStart, type Postmaster, type ServerPlace, stopPostmaster } from "./postmaster.ts";
-import { isServerOf, readPidFile } from "./processes.ts";
+import { isServerOf, readPidFile, signalAtExit } from "./processes.ts";
 import { serverLog } from "./server-log.ts";
 import { chooseServerUser } from "./server-user.ts";
 import { type Log, supervise } from "./supervisor.ts";
@@ -86,6 +86,7 @@ async function holdServer(
   for (let tries = 1; ; tries++) {
     const { postmaster, adopted } = await adoptOrStart(place, { signal });
     isOurs ||= !adopted;
+    const forgetExit = isOurs ? signalAtExit(() => postmaster.pid, "SIGQUIT") : () => {};
     try {
       return { postmaster, adopted: !isOurs, lock: await takeLock(postmaster.endpoint) };
     } catch (error) {
@@ -96,6 +97,8 @@ async function holdServer(
         if (isOurs) await stopPostmaster(postmaster, place);
         throw unreachable(postmaster, place, error);
       }
+    } finally {
+      forgetExit();
     }
   }
 }
