@@ -8,6 +8,7 @@ import { e2eLatency } from "./measures/e2e-latency.ts";
 import { e2eThroughput } from "./measures/e2e-throughput.ts";
 import { growth } from "./measures/growth.ts";
 import { overload } from "./measures/overload.ts";
+import { processes } from "./measures/processes.ts";
 import { start } from "./measures/start.ts";
 import { webhookP99 } from "./measures/webhook-p99.ts";
 import { wsConnections } from "./measures/ws-connections.ts";
@@ -32,4 +33,5 @@ export const measures: readonly Measure[] = [
   wsLatency,
   wsStorm,
   growth,
+  processes,
 ];

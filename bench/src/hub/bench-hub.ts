@@ -34,6 +34,17 @@ interface HubOptions {
 const stopTimeoutMs = 15_000;
 const adminPassword = randomBytes(12).toString("base64url");
 
+/** Of every hub that is measured. */
+export const benchSettings = {
+  PORT: "0",
+  // Any message may be sent at any time.
+  SIMULATOR_ENFORCE_WINDOW: "false",
+  ADMIN_PASSWORD: adminPassword,
+  LOG_LEVEL: "warn",
+  SOCKETS_PER_USER: "1000000",
+  SOCKETS_PER_ADDRESS: "1000000",
+};
+
 export function openDataDir(): { path: string } & Disposable {
   const folder = mkdtempSync(join(realpathSync(tmpdir()), "chat4all-bench-"));
   return {
@@ -54,16 +65,10 @@ export async function startHub({
     cwd: folder,
     nodeArguments: isInspected ? ["--inspect=127.0.0.1:0"] : [],
     env: {
+      ...benchSettings,
       DATA_DIR: dataDir,
-      PORT: "0",
       SIMULATOR_PORT: "0",
-      // Any message may be sent at any time.
-      SIMULATOR_ENFORCE_WINDOW: "false",
-      ADMIN_PASSWORD: adminPassword,
-      LOG_LEVEL: "warn",
       ROLES: roles,
-      SOCKETS_PER_USER: "1000000",
-      SOCKETS_PER_ADDRESS: "1000000",
       ...env,
     },
     isDetached: true,

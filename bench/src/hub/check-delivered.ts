@@ -9,11 +9,15 @@ import type { Stage } from "./stage.ts";
 const sampled = 200;
 const pageSize = 200;
 
+type Delivered = Pick<Stage, "authorization" | "conversations" | "inbox" | "accepted"> & {
+  hub: Pick<Stage["hub"], "url">;
+};
+
 /**
  * Every message that the stage's hub accepted is in its conversation and reached its person once and in order, its statuses
  * never moved back, and all of them ended as `read`.
  */
-export async function checkDelivered(stage: Stage): Promise<void> {
+export async function checkDelivered(stage: Delivered): Promise<void> {
   const { hub, authorization, conversations, inbox, accepted } = stage;
   const checker = openChecker();
   const seen = new Set<number>();
@@ -69,7 +73,7 @@ interface ListedMessage {
   status: string;
 }
 
-async function* listMessages({ hub, authorization }: Stage, conversationId: string): AsyncGenerator<ListedMessage> {
+async function* listMessages({ hub, authorization }: Delivered, conversationId: string): AsyncGenerator<ListedMessage> {
   for (let after = 0; ; ) {
     const path = `/v1/conversations/${conversationId}/messages?after_seq=${after}&limit=${pageSize}`;
     const { data } = await call<{ data: ListedMessage[] }>(hub.url, path, authorization);

@@ -11,9 +11,10 @@ export interface Line {
   generator: Generator;
   inbox: Inbox;
   databaseUrl: string;
+  /** Requests at once. Default: 32. */
+  connections?: number;
 }
 
-const connections = 32;
 /** Messages that may be on their way to the platform: enough to keep every step busy, too few to pile up. */
 const onTheWay = 1_000;
 const pollMs = 50;
@@ -23,7 +24,7 @@ const pollMs = 50;
  * their statuses, `read` unless the platform sends fewer, is applied. It waits as long as something moves.
  */
 export async function sendThrough(
-  { traffic, generator, inbox, databaseUrl }: Line,
+  { traffic, generator, inbox, databaseUrl, connections = 32 }: Line,
   count: number,
   until: "sent" | "read" = "read",
 ): Promise<void> {

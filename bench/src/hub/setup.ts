@@ -12,7 +12,7 @@ export interface Workplace {
 /** Requests at once while setting up. */
 const atOnce = 8;
 
-export async function setUp(hub: BenchHub, people: number): Promise<Workplace> {
+export async function setUp(hub: Pick<BenchHub, "url" | "adminPassword">, people: number): Promise<Workplace> {
   const { access_token } = await call<{ access_token: string }>(hub.url, "/auth/token", null, {
     username: "admin",
     password: hub.adminPassword,

@@ -1,6 +1,8 @@
 /** What a generator sends: unique messages, in turn to each of the conversations, one or many to a request. */
 export interface Traffic {
   url: string;
+  /** Servers that connections use by turns, instead of the one above. */
+  urls?: readonly string[];
   authorization: string;
   /** Credentials that connections use by turns, instead of the one above. */
   authorizations?: readonly string[];
@@ -32,9 +34,13 @@ export interface Request {
   fill(first: number): Buffer;
 }
 
+export function urlOf({ url, urls = [url] }: Pick<Traffic, "url" | "urls">, connection: number): string {
+  return urls[connection % urls.length]!;
+}
+
 /** It is written over again and again, so that making one costs next to nothing. */
 export function makeRequest(traffic: Traffic, connection = 0): Request {
-  const { url, conversationIds, batchSize, authorizations = [traffic.authorization] } = traffic;
+  const { conversationIds, batchSize, authorizations = [traffic.authorization] } = traffic;
   const authorization = authorizations[connection % authorizations.length];
   const message = JSON.stringify({
     conversation_id: conversationIds[0],
@@ -44,7 +50,7 @@ export function makeRequest(traffic: Traffic, connection = 0): Request {
   const body = batchSize === 1 ? message : `{"messages":[${list}]}`;
   const head = [
     `POST ${batchSize === 1 ? "/v1/messages" : "/v1/messages/batch"} HTTP/1.1`,
-    `host: ${new URL(url).host}`,
+    `host: ${new URL(urlOf(traffic, connection)).host}`,
     `authorization: ${authorization}`,
     "content-type: application/json",
     `content-length: ${body.length}`,

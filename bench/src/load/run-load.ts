@@ -2,7 +2,7 @@ import { moved } from "../movement.ts";
 import { type Answer, type Connection, openConnection } from "./connection.ts";
 import { type LatencySummary, latencies } from "./latencies.ts";
 import { makeReceiptRequest, type ReceiptTraffic } from "./receipts.ts";
-import { makeRequest, type Request, type Traffic } from "./requests.ts";
+import { makeRequest, type Request, type Traffic, urlOf } from "./requests.ts";
 
 /**
  * How requests follow each other. `closed`: each connection sends as soon as it has its response. `open`: at a fixed rate,
@@ -91,7 +91,6 @@ interface Worker {
 }
 
 async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrder) {
-  const { hostname, port } = new URL(traffic.url);
   const mayBeRefused = pace.kind === "flood" || (pace.kind === "closed" && pace.mayBeRefused);
   const batchSize = "sent" in traffic ? 1 : traffic.batchSize;
   const wanted = batchSize === 1 ? [200, 202] : [200];
@@ -167,6 +166,7 @@ async function openWorkers({ traffic, connections, pace, firstMessage }: LoadOrd
       since: 0,
       isPatient,
     } as Worker;
+    const { hostname, port } = new URL("sent" in traffic ? traffic.url : urlOf(traffic, index));
     worker.connection = await openConnection(
       { host: hostname, port: Number(port) },
       (answer) => answered(worker, answer),

@@ -41,7 +41,7 @@ const watchdogScript = `
 `;
 
 /** As the hub starts it. */
-async function startSimulator(journal: string) {
+export async function startSimulator(journal: string) {
   const program = fileURLToPath(new URL("../../../simulator/src/main.ts", import.meta.url));
   const child = fork(program, ["--port", "0", "--enforce-window", "false", "--journal", journal], {
     stdio: ["ignore", "ignore", "inherit", "ipc"],

@@ -4,7 +4,7 @@ import { readProcesses } from "./processes.ts";
 /** The processes of what is measured, or of its reference. */
 export interface Parts {
   /** The hub, or the program that stands for it. */
-  hub: number;
+  hub: number | readonly number[];
   postmaster: number | null;
   simulator: number | null;
   generator: number | null;
@@ -29,7 +29,7 @@ export function readCpu({ hub, postmaster, simulator, generator }: Parts): CpuSp
     processes.filter(isPart).reduce((total, one) => total + one.threadsUs, 0);
   const ended = processes.find((one) => one.pid === postmaster)?.endedChildrenUs ?? 0;
   const split = {
-    hub: sum((one) => one.pid === hub),
+    hub: sum((one) => [hub].flat().includes(one.pid)),
     postgres: postmaster === null ? 0 : sum((one) => one.pid === postmaster || one.parent === postmaster) + ended,
     simulator: sum((one) => one.pid === simulator),
     generator: sum((one) => one.pid === generator),
