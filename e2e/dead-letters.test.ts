@@ -16,13 +16,18 @@ function openOwner(hub: TestHub): Pool & { end(): Promise<void> } {
 }
 
 async function failInbound(owner: Pool, sqlState: string) {
+  // A row, because removing the trigger could deadlock with the statements that it stops.
   await owner.query(
-    `CREATE FUNCTION fail_on_purpose() RETURNS trigger LANGUAGE plpgsql AS $$
-     BEGIN RAISE EXCEPTION 'on purpose' USING ERRCODE = '${sqlState}'; END $$;
+    `CREATE TABLE failing AS SELECT true AS is_failing;
+     CREATE FUNCTION fail_on_purpose() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+     BEGIN
+       IF (SELECT is_failing FROM failing) THEN RAISE EXCEPTION 'on purpose' USING ERRCODE = '${sqlState}'; END IF;
+       RETURN NEW;
+     END $$;
      CREATE TRIGGER fail_on_purpose BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.direction = 'inbound')
      EXECUTE FUNCTION fail_on_purpose()`,
   );
-  return () => owner.query("DROP TRIGGER fail_on_purpose ON messages; DROP FUNCTION fail_on_purpose()");
+  return () => owner.query("DELETE FROM failing");
 }
 
 test("a webhook that cannot be read is a dead letter, and its message arrives after a replay", async () => {
