@@ -14,6 +14,7 @@ import { startHub } from "../../server/src/hub.ts";
 import { type Clock, systemClock } from "../../server/src/lib/clock.ts";
 import { openLogger } from "../../server/src/lib/log.ts";
 import { fuseOfTests } from "../../server/src/testing/hub-process.ts";
+import { patient } from "../../server/src/testing/patience.ts";
 import { createTestDatabase } from "../../server/src/testing/test-database.ts";
 import { until } from "../../server/src/testing/until.ts";
 import { topics } from "../../server/src/topics.ts";
@@ -43,15 +44,19 @@ export const noLimits = {
   SOCKETS_PER_ADDRESS: "1000000",
   // So that a slow machine refuses nothing.
   ADMISSION_WAIT: "1m",
+  ACCEPT_MAX_WAIT: "1m",
 };
+
+/** A slow machine must not take a slow response for none, nor a slow process for a dead one. */
+const quickMs = `${patient(1_000)}ms`;
 
 /** Retries quick enough for a test. */
 export const quickRetries = {
   DELIVERY_RETRY_BASE: "50ms",
   DELIVERY_RETRY_MAX: "500ms",
-  DELIVERY_TIMEOUT: "1s",
-  UNKNOWN_GRACE: "1s",
-  BUS_LEASE: "1s",
+  DELIVERY_TIMEOUT: quickMs,
+  UNKNOWN_GRACE: quickMs,
+  BUS_LEASE: quickMs,
 };
 
 interface TestHubOptions {
