@@ -22,6 +22,8 @@ import { openSimulatorClient, type SimulatorClient } from "./src/simulator-clien
 const isFused = process.env.FUSE !== "off";
 /** One lane on each channel. */
 const channels = ["whatsapp", "telegram"];
+/** At a fused commit. */
+const mostTries = 20;
 
 describe(
   "kill -9 of the hub: nothing is lost, a lane keeps its order, and the attempt is shown",
@@ -119,22 +121,22 @@ describe(
     async function recovers(
       first: Promise<string>,
       second: Promise<string>,
-      outcomes: readonly string[],
+      outcomesOn: (channel: string) => readonly string[],
     ): Promise<void> {
       hub = await startHubProcess(place);
       const [firstId, secondId] = await Promise.all([first, second]);
       await sent(firstId);
       await sent(secondId);
       for (const [messageId, expected] of [
-        [firstId, outcomes],
-        [secondId, ["sent"]],
+        [firstId, outcomesOn],
+        [secondId, () => ["sent"]],
       ] as const) {
         const trace = await client.messages.trace(messageId);
         for (const { delivery_id, channel } of await deliveriesOf(messageId)) {
           const attempts = trace.filter((entry) => entry.what === "attempt" && entry.delivery_id === delivery_id);
           assert.deepEqual(
             attempts.map(({ outcome }) => outcome),
-            expected,
+            expected(channel),
             channel,
           );
         }
@@ -149,23 +151,36 @@ describe(
     }
 
     test("after the commit that accepts it, before the request left", async () => {
-      await warmUp();
-      let first!: Promise<string>;
-      await whileLocked("SELECT FROM conversations FOR UPDATE", async (unlock) => {
-        first = load.say(talk, "accepted first");
-        await statementsWait(1);
-        // The database commits, but the stopped process cannot read the response.
-        hub.kill("SIGSTOP");
-        await unlock();
-      });
-      await until("it is committed", async () => {
-        const { rowCount } = await db.query("SELECT FROM messages WHERE payload ->> 'text' = 'accepted first'");
-        return rowCount === 1;
-      });
-      await killed();
-      // Fused, that commit has started the attempt.
-      await recovers(first, load.say(talk, "accepted second"), isFused ? ["unknown", "sent"] : ["sent"]);
-      assert.deepEqual(await textsOf("accepted"), Array(2).fill(["first", "second"]));
+      // Fused, that commit starts both attempts, unless the hub is so slow that it leaves one to a step: then once more.
+      for (let tries = 1; ; tries += 1) {
+        const point = `accepted ${tries}`;
+        await warmUp();
+        let first!: Promise<string>;
+        await whileLocked("SELECT FROM conversations FOR UPDATE", async (unlock) => {
+          first = load.say(talk, `${point} first`);
+          await statementsWait(1);
+          // The database commits, but the stopped process cannot read the response.
+          hub.kill("SIGSTOP");
+          await unlock();
+        });
+        await until("it is committed", async () => {
+          const { rowCount } = await db.query("SELECT FROM messages WHERE payload ->> 'text' = $1", [`${point} first`]);
+          return rowCount === 1;
+        });
+        await killed();
+        const { rows } = await db.query<{ channel: string }>(
+          `SELECT channel FROM messages JOIN deliveries USING (message_id)
+           WHERE payload ->> 'text' = $1 AND attempt_started_at IS NOT NULL`,
+          [`${point} first`],
+        );
+        const started = rows.map(({ channel }) => channel);
+        await recovers(first, load.say(talk, `${point} second`), (channel) =>
+          started.includes(channel) ? ["unknown", "sent"] : ["sent"],
+        );
+        assert.deepEqual(await textsOf(point), Array(2).fill(["first", "second"]));
+        if (started.length === (isFused ? channels.length : 0)) return;
+        assert.ok(isFused && tries < mostTries, `attempts started on ${started.length} channels`);
+      }
     });
 
     test("while the platform has the request and has not responded", async () => {
@@ -178,7 +193,7 @@ describe(
       const second = load.say(talk, "sending second");
       await second;
       await killed();
-      await recovers(first, second, ["unknown", "sent"]);
+      await recovers(first, second, () => ["unknown", "sent"]);
       assert.deepEqual(await textsOf("sending"), Array(2).fill(["first", "first", "second"]));
     });
 
@@ -190,7 +205,7 @@ describe(
         await db.query(`SELECT pg_terminate_backend(pid) ${waiting}`);
         await statementsWait(0);
       });
-      await recovers(...said, ["unknown", "sent"]);
+      await recovers(...said, () => ["unknown", "sent"]);
       assert.deepEqual(await textsOf("responded"), Array(2).fill(["first", "first", "second"]));
     });
 
@@ -207,7 +222,7 @@ describe(
         return rowCount === channels.length;
       });
       await killed();
-      await recovers(...said, ["sent"]);
+      await recovers(...said, () => ["sent"]);
       assert.deepEqual(await textsOf("finished"), Array(2).fill(["first", "second"]));
     });
 
