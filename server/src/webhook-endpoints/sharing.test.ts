@@ -98,9 +98,9 @@ test("another process sends what a dead one had claimed, once its lease is over"
   await follow(hub.deps, hub.line.workspaceId, new Date());
   // A process that claims the head, and is killed.
   const dead = randomUUID();
+  const start = Date.now();
   await hub.rows("INSERT INTO webhook_senders VALUES ($1, now() + interval '2 seconds')", [dead]);
   await hub.rows("UPDATE webhook_deliveries SET owner_id = $1 WHERE position = 2", [dead]);
-  const start = Date.now();
   hub.start({ leaseMs: 2_000 });
   await receiver.has(2);
   assert.ok(Date.now() - start > 1_500, "it counts as alive until its lease ends");
