@@ -3,8 +3,9 @@
  * policies hold is tested with rows in e2e/row-level-security.test.ts.
  */
 import assert from "node:assert/strict";
-import { before, test } from "node:test";
+import { before, describe, test } from "node:test";
 import pg from "pg";
+import { newId } from "./lib/ids.ts";
 import { closeAfterTests } from "./testing/close-after-tests.ts";
 import { createTestDatabase } from "./testing/test-database.ts";
 
@@ -260,6 +261,141 @@ test("security-definer functions can be called only by the roles that need them,
   });
   for (const { name, settings } of functions) assert.match(settings, /search_path=public, pg_temp/, name);
 });
+
+/** What the calls below name of a workspace. */
+interface Filled {
+  workspace: string;
+  recipient: string;
+  identifier: string;
+  account: string;
+  conversation: string;
+  message: string;
+  lane: string;
+}
+
+/** Calls of the functions that requests can call, with the ids of one workspace. */
+const calls: [name: string, text: string][] = [
+  ["append_events", "append_events(ARRAY[:workspace]::uuid[], ARRAY[1], ARRAY['[]'])"],
+  ["append_to_audit_log", "append_to_audit_log(:workspace, 'system', NULL, 'a.b', NULL, NULL, '{}', NULL, NULL)"],
+  // The steps that read the records look up what they name.
+  ["bus_append", "bus_append('message_processing', ARRAY[0], ARRAY[1], ARRAY['[]'])"],
+  ["find_contacts", "find_contacts('ana', NULL, NULL, NULL)"],
+  ["write_deliveries", writeDeliveries(":identifier, :account, :lane")],
+  ["write_deliveries", writeDeliveries("NULL, NULL, NULL")],
+];
+
+function writeDeliveries(address: string): string {
+  return `write_deliveries(now(), ARRAY[ROW(gen_random_uuid(), :workspace, :message, :conversation, 1, :recipient, 'phone',
+    ${address}, 0, 'only', 'accepted', NULL, 'test', 'phone_outgoing', NULL, 1, NULL)::planned_delivery],
+    'deliver', NULL, 0, ARRAY[:conversation]::uuid[], ARRAY[format('{%s}', :recipient)])`;
+}
+
+describe("a function with the rights of the owner writes for the workspace of the request only", () => {
+  let ours: Filled;
+  let theirs: Filled;
+  before(async () => {
+    [ours, theirs] = [await fillWorkspace("1"), await fillWorkspace("2")];
+    await all("INSERT INTO bus_heads (topic, partition) VALUES ('message_processing', 0), ('phone_outgoing', 0)");
+  });
+
+  /** The rows that it returns, or the error. Nothing stays. */
+  async function call(role: string, workspace: string, text: string, ids: Filled): Promise<object[] | string> {
+    await client.query("BEGIN");
+    try {
+      await client.query(`SET LOCAL ROLE ${role}`);
+      await client.query("SELECT set_config('chat4all.workspace_id', $1, true)", [workspace]);
+      return await all(`SELECT ${fillIn(text, ids)}`);
+    } catch (error) {
+      return `${(error as pg.DatabaseError).code} ${(error as Error).message}`;
+    } finally {
+      await client.query("ROLLBACK");
+    }
+  }
+  const names = calls.map(([name]) => name);
+  const refused = /^(42501 .*(permission denied|without a workspace|own workspace)|40001 .* not of this workspace)/;
+
+  test("each function that requests can call is tested here", async () => {
+    const functions = await all<{ name: string }>(
+      `SELECT p.proname AS name FROM pg_proc p
+       WHERE ${ownFunctions} AND p.prosecdef AND has_function_privilege('chat4all_api', p.oid, 'EXECUTE') ORDER BY p.proname`,
+    );
+    assert.deepEqual(
+      functions.map(({ name }) => name),
+      [...new Set(names)],
+    );
+  });
+
+  for (const [name, text] of calls) {
+    test(name, async () => {
+      const used = (Object.keys(ours) as (keyof Filled)[]).filter((key) => text.includes(`:${key}`));
+      const own = await call("chat4all_api", ours.workspace, text, ours);
+      assert.ok(Array.isArray(own), `with the own workspace: ${own}`);
+      if (name === "find_contacts") {
+        assert.deepEqual(own, [{ find_contacts: ours.recipient }]);
+        assert.deepEqual(await call("chat4all_api", "", text, ours), []);
+        return;
+      }
+      const ofPipeline = await call("chat4all_pipeline", "", text, theirs);
+      assert.ok(Array.isArray(ofPipeline), `from the pipeline: ${ofPipeline}`);
+      assert.match(String(await call("chat4all_api", "", text, ours)), refused, "without a workspace");
+      // Each combination of ids.
+      for (let bits = 1; bits < 2 ** used.length; bits += 1) {
+        const foreign = used.filter((_, place) => bits & (1 << place));
+        const mixed = { ...ours, ...Object.fromEntries(foreign.map((key) => [key, theirs[key]])) };
+        assert.match(String(await call("chat4all_api", ours.workspace, text, mixed)), refused, foreign.join());
+      }
+    });
+  }
+
+  test("requests cannot call any other", async () => {
+    const functions = await all<{ text: string }>(
+      `SELECT format('%s(%s)', p.proname, (
+         SELECT string_agg('NULL::' || format_type(t, NULL), ', ') FROM unnest(p.proargtypes) AS t)) AS text
+       FROM pg_proc p WHERE ${ownFunctions} AND p.prosecdef AND NOT p.proname = ANY ($1)`,
+      [names],
+    );
+    assert.ok(functions.length > 15);
+    for (const { text } of functions) {
+      const outcome = await call("chat4all_api", ours.workspace, text, ours);
+      assert.match(String(outcome), /^42501 permission denied for function/, text);
+    }
+  });
+});
+
+/** A contact with an address, a conversation with it alone, a message, and the lane to it. */
+async function fillWorkspace(identifier: string): Promise<Filled> {
+  const id = () => newId(Date.now());
+  const ids: Filled = {
+    workspace: id(),
+    recipient: id(),
+    identifier,
+    account: id(),
+    conversation: id(),
+    message: id(),
+    lane: id(),
+  };
+  const text = `
+    INSERT INTO workspaces (workspace_id, name, created_at) VALUES (:workspace, 'Acme', now());
+    INSERT INTO participants (participant_id, workspace_id, kind, display_name, created_at) VALUES
+      (:workspace, :workspace, 'workspace', 'Acme', now()), (:recipient, :workspace, 'contact', 'Ana', now());
+    INSERT INTO contacts (contact_id, workspace_id, created_at) VALUES (:recipient, :workspace, now());
+    INSERT INTO addresses (workspace_id, channel, identifier, participant_id, created_at)
+      VALUES (:workspace, 'phone', :identifier, :recipient, now());
+    INSERT INTO channel_accounts (channel_account_id, workspace_id, channel, name, status, external_id, credentials_sealed, created_at)
+      VALUES (:account, :workspace, 'phone', 'test', 'active', :identifier, '', now());
+    INSERT INTO conversations (conversation_id, workspace_id, type, created_at) VALUES (:conversation, :workspace, 'private', now());
+    INSERT INTO members (conversation_id, participant_id, joined_at) VALUES (:conversation, :recipient, now());
+    INSERT INTO messages (message_id, workspace_id, conversation_id, seq, sender_id, direction, payload, created_at)
+      VALUES (:message, :workspace, :conversation, 1, :workspace, 'outbound', '{}', now());
+    INSERT INTO lanes (lane_id, workspace_id, channel_account_id, channel, identifier, partition)
+      VALUES (:lane, :workspace, :account, 'phone', :identifier, 0)`;
+  await client.query(fillIn(text, ids));
+  return ids;
+}
+
+function fillIn(text: string, ids: Filled): string {
+  return text.replaceAll(/(?<!:):([a-z]+)/g, (_, name: keyof Filled) => `'${ids[name]}'`);
+}
 
 test("the roles have no special attributes, and none is a member of another", async () => {
   const found = await all<{ rolname: string }>(

@@ -151,7 +151,7 @@ export function readPositions(pool: Pool, topic: string, group: string): Promise
   );
 }
 
-/** Waits for the transactions in which the owner before may still start attempts: see `write_deliveries` in migration 0033. */
+/** Waits for the transactions in which the owner before may still start attempts: see `write_deliveries` in migration 0035. */
 export async function passFence(pool: Pool, topic: string, partitions: readonly number[]): Promise<void> {
   await run(pool, "SELECT bus_pass_fence($1, $2)", [topic, partitions]);
 }
