@@ -34,6 +34,7 @@ export const e2eLatency: Measure = {
       moved("a 202");
       await delay(pauseMs);
     };
+    const startedAt = Date.now();
     const scene = { name: "e2e.latency", hub, generatorPid: null };
     await bench.observer.watch(scene, async () => {
       for (let number = first; number < first + messages; number += 1) await send(number);
@@ -45,7 +46,7 @@ export const e2eLatency: Measure = {
       await inbox.read();
       movedTo(`${inbox.messages.length} of ${stage.accepted} messages reached the platform`);
     }
-    await waitUntilApplied({ inbox, databaseUrl: hub.databaseUrl }, "read");
+    await waitUntilApplied({ inbox, databaseUrl: hub.databaseUrl }, startedAt, "read");
     await checkDelivered(stage);
     const latencies = inbox.messages
       .map(({ text, receivedAt }) => ({ number: numberOf(text), receivedAt }))
