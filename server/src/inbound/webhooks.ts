@@ -29,7 +29,6 @@ export function storing(webhooks: readonly KeptWebhook[], now: Date): StoredWith
   const starts = [1];
   for (const { length } of bodies) starts.push(starts.at(-1)! + length);
   return {
-    name: "store_webhooks",
     text: (first) => `kept AS (
       INSERT INTO webhooks (webhook_id, workspace_id, channel_account_id, headers, body, received_at)
       SELECT id, workspace_id, channel_account_id, headers::jsonb, substring($${first + 6}::bytea FROM start FOR length),

@@ -1,8 +1,8 @@
 import { publishedColumns, publishStatuses } from "../../events/events.ts";
+import { columnValues } from "../../lib/columns.ts";
 import { queryEarly } from "../../lib/early-commit.ts";
 import type { Pool } from "../../lib/postgres.ts";
-import { plainArray } from "../../lib/query.ts";
-import type { PartReceipts, StoredWith } from "./merge-receipts.ts";
+import { input, type PartReceipts, partColumns, partsAt, type StoredWith } from "./merge-receipts.ts";
 
 /**
  * The ordinary receipts: `delivered` and `read` for a delivery in one part that was sent, and what repeats its status.
@@ -10,48 +10,28 @@ import type { PartReceipts, StoredWith } from "./merge-receipts.ts";
  * expression of a statement for each execution.
  */
 export async function climb(db: Pool, parts: readonly PartReceipts[], stored?: StoredWith): Promise<PartReceipts[]> {
-  const of = (part: PartReceipts, status: string) => part.find((receipt) => receipt.status === status);
-  const [delivered, read] = ["delivered", "read"].map((status) => parts.map((part) => of(part, status)));
-  const highest = (part: PartReceipts, index: number) =>
-    of(part, "failed") ? null : (read![index] ?? delivered![index] ?? part[0])!.status;
   const { rows } = await queryEarly<{ place: number | null }>(db, {
-    name: `climb${stored === undefined ? "" : `_${stored.name}`}`,
-    text: `WITH ${stored === undefined ? "" : `${stored.text(parameterCount + 1)}, `}${statement}`,
-    values: [
-      plainArray(parts.map((part) => part[0]!.deliveryId)),
-      plainArray(parts.map((part) => part[0]!.channelAccountId)),
-      parts.map((part) => part[0]!.providerMessageId),
-      plainArray(parts.map(highest)),
-      ...[delivered!, read!].flatMap((found) => [
-        plainArray(found.map((receipt) => receipt?.at.toISOString())),
-        plainArray(found.map((receipt) => receipt?.webhookId)),
-      ]),
-      ...(stored?.values ?? []),
-    ],
+    name: stored === undefined ? "climb" : "climb_and_store",
+    text: `WITH ${stored === undefined ? "" : `${stored.text(partColumns.length + 1)}, `}${statement}`,
+    values: [...columnValues(partColumns, parts), ...(stored?.values ?? [])],
   });
-  return rows.flatMap(({ place }) => (place === null ? [] : [parts[place - 1]!]));
+  return partsAt(parts, rows);
 }
 
-const parameterCount = 8;
-
 const isSame = `d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id
-  AND d.part_count = 1 AND d.provider_message_ids[1] = i.provider_message_id`;
+  AND d.part_count = 1 AND d.provider_message_ids[1] = i.provider_message_id AND i.failed_at IS NULL`;
 
 const statement = `
-input AS MATERIALIZED (
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::delivery_status[], $5::timestamptz[], $6::uuid[],
-    $7::timestamptz[], $8::uuid[]) WITH ORDINALITY AS i (
-    delivery_id, channel_account_id, provider_message_id, status, delivered_at, delivered_by, read_at, read_by, place)
-), updated AS (
+${input}, updated AS (
   UPDATE deliveries d SET
-    status = i.status,
+    status = i.reported,
     status_before = d.status,
     delivered_at = coalesce(d.delivered_at, greatest(coalesce(i.delivered_at, i.read_at), d.sent_at, d.retry_from)),
     delivered_by = CASE WHEN d.status = 'sent' THEN i.delivered_by ELSE d.delivered_by END,
-    read_at = CASE WHEN i.status = 'read' THEN greatest(i.read_at, d.delivered_at, i.delivered_at, d.sent_at, d.retry_from) END,
-    read_by = CASE WHEN i.status = 'read' THEN i.read_by END
+    read_at = CASE WHEN i.reported = 'read' THEN greatest(i.read_at, d.delivered_at, i.delivered_at, d.sent_at, d.retry_from) END,
+    read_by = CASE WHEN i.reported = 'read' THEN i.read_by END
   FROM input i
-  WHERE ${isSame} AND d.status IN ('sent', 'delivered') AND i.status > d.status
+  WHERE ${isSame} AND d.status IN ('sent', 'delivered') AND i.reported > d.status
     AND coalesce(i.read_by, i.delivered_by) IS NOT NULL
   RETURNING ${publishedColumns}, i.place, i.delivered_at AS delivered_then, i.read_at AS read_then
 ), published AS MATERIALIZED (
@@ -67,5 +47,5 @@ input AS MATERIALIZED (
 SELECT r.place FROM published LEFT JOIN (
   SELECT i.place FROM input i
   WHERE i.place NOT IN (SELECT place FROM updated) AND (
-    SELECT d.status IN ('sent', 'delivered', 'read') AND i.status <= d.status FROM deliveries d WHERE ${isSame}) IS NOT TRUE
+    SELECT d.status IN ('sent', 'delivered', 'read') AND i.reported <= d.status FROM deliveries d WHERE ${isSame}) IS NOT TRUE
 ) r ON true`;

@@ -1,6 +1,7 @@
 import { publishStatuses } from "../../events/events.ts";
+import { type Column, columnValues, rowsOf } from "../../lib/columns.ts";
 import { toStorable } from "../../lib/json.ts";
-import { allPrepared, type Db, plainArray } from "../../lib/query.ts";
+import { allPrepared, type Db } from "../../lib/query.ts";
 import type { LanePlace } from "../outgoing.ts";
 
 export interface Receipt {
@@ -26,22 +27,37 @@ export function byPart(receipts: readonly Receipt[]): PartReceipts[] {
   return [...parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, part]) => part);
 }
 
-/** A statement updates a row once: one part of each delivery, and the others. */
-export function firstOfEachDelivery(parts: readonly PartReceipts[]): {
-  firsts: PartReceipts[];
-  others: PartReceipts[];
-} {
-  const deliveryOf = (part: PartReceipts | undefined) => part?.[0]?.deliveryId;
-  const { firsts = [], others = [] } = Object.groupBy(parts, (part, index) =>
-    deliveryOf(part) === deliveryOf(parts[index - 1]) ? "others" : "firsts",
-  );
-  return { firsts, others };
+const found = (part: PartReceipts, status: Receipt["status"]) => part.find((receipt) => receipt.status === status);
+
+export const partColumns: readonly Column<PartReceipts>[] = [
+  ["delivery_id", "uuid", ([receipt]) => receipt!.deliveryId],
+  ["channel_account_id", "uuid", ([receipt]) => receipt!.channelAccountId],
+  ["provider_message_id", "text", ([receipt]) => receipt!.providerMessageId],
+  ...(["sent", "delivered", "read", "failed"] as const).flatMap((status): Column<PartReceipts>[] => [
+    [`${status}_at`, "timestamptz", (part) => found(part, status)?.at.toISOString()],
+    [`${status}_by`, "uuid", (part) => found(part, status)?.webhookId],
+  ]),
+  ["error", "jsonb", (part) => errorOf(found(part, "failed"))],
+];
+
+const errorOf = (failed?: Receipt) => failed && toStorable(JSON.stringify(failed.error));
+
+/** SQL: `partColumns` as the first parameters. */
+export const input = `input AS MATERIALIZED (
+  SELECT *, least(sent_at, delivered_at, read_at, failed_at) AS first_at,
+    coalesce(sent_by, delivered_by, read_by, failed_by) AS first_by,
+    CASE WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered'
+      WHEN sent_at IS NOT NULL THEN 'sent' END::delivery_status AS reported
+  FROM ${rowsOf(partColumns)}
+)`;
+
+/** Those of a statement's rows that have a `place` in `input`. */
+export function partsAt(parts: readonly PartReceipts[], rows: readonly { place: number | null }[]): PartReceipts[] {
+  return rows.flatMap(({ place }) => (place === null ? [] : [parts[place - 1]!]));
 }
 
 /** What must be stored in the same commit: a common table expression whose parameters begin at `$first`. */
 export interface StoredWith {
-  /** Of the prepared statement with it. */
-  name: string;
   text: (first: number) => string;
   values: readonly unknown[];
 }
@@ -57,31 +73,12 @@ interface Merged {
 
 /** Receipts of an earlier sending, before a replay or a repeated attempt, have no effect. */
 export async function mergeReceipts(db: Db, parts: readonly PartReceipts[], now: Date): Promise<Merged> {
-  const of = (status: Receipt["status"]) => parts.map((part) => part.find((receipt) => receipt.status === status));
-  const [sent, delivered, read, failed] = [of("sent"), of("delivered"), of("read"), of("failed")];
-  const times = (found: (Receipt | undefined)[]) => plainArray(found.map((receipt) => receipt?.at.toISOString()));
-  const webhooks = (found: (Receipt | undefined)[]) => plainArray(found.map((receipt) => receipt?.webhookId));
-  const first = parts.map((part) => part.reduce((first, receipt) => (receipt.at < first.at ? receipt : first)));
-  const { rows } = await db.query<LanePlace & { unknown: string | null }>({
+  const { rows } = await db.query<LanePlace & { place: number | null }>({
     name: "merge_receipts",
     text: statement,
-    values: [
-      now,
-      plainArray(parts.map((part) => part[0]!.deliveryId)),
-      plainArray(parts.map((part) => part[0]!.channelAccountId)),
-      parts.map((part) => part[0]!.providerMessageId),
-      plainArray(parts.map((_, index) => (read[index] ?? delivered[index] ?? sent[index])?.status)),
-      failed.map((receipt) => receipt && toStorable(JSON.stringify(receipt.error))),
-      times(first),
-      ...[sent, delivered, read, failed].flatMap((found) => [times(found), webhooks(found)]),
-    ],
+    values: [...columnValues(partColumns, parts), now],
   });
-  const isOf = (part: PartReceipts, row: { deliveryId: string; unknown: string | null }) =>
-    part[0]!.deliveryId === row.deliveryId && part[0]!.providerMessageId === row.unknown;
-  return {
-    released: rows.filter((row) => row.deliveryId !== null && row.unknown === null),
-    unknown: rows.flatMap((row) => parts.filter((part) => isOf(part, row))),
-  };
+  return { released: rows.filter((row) => row.deliveryId !== null), unknown: partsAt(parts, rows) };
 }
 
 /**
@@ -93,14 +90,14 @@ export async function sortOut(
   parts: readonly PartReceipts[],
 ): Promise<{ left: PartReceipts[]; unknown: PartReceipts[] }> {
   if (parts.length === 0) return { left: [], unknown: [] };
-  const rows = await allPrepared<{ place: number; is_unknown: boolean }>(db, "sort_out_receipts", sorting, [
-    plainArray(parts.map((part) => part[0]!.deliveryId)),
-    plainArray(parts.map((part) => part[0]!.channelAccountId)),
-    parts.map((part) => part[0]!.providerMessageId),
-  ]);
-  const of = (isUnknown: boolean) =>
-    rows.flatMap(({ place, is_unknown }) => (is_unknown === isUnknown ? [parts[place - 1]!] : []));
-  return { left: of(false), unknown: of(true) };
+  const rows = await allPrepared<{ place: number; is_unknown: boolean }>(
+    db,
+    "sort_out_receipts",
+    sorting,
+    columnValues(partColumns, parts),
+  );
+  const { left = [], unknown = [] } = Object.groupBy(rows, (row) => (row.is_unknown ? "unknown" : "left"));
+  return { left: partsAt(parts, left), unknown: partsAt(parts, unknown) };
 }
 
 const ids = "coalesce(d.provider_message_ids, '{}')";
@@ -114,13 +111,12 @@ const isLearned = `cardinality(${ids}) < d.part_count
     AND p.provider_message_id = i.provider_message_id AND p.delivery_id IS NULL)`;
 const isUnknown = `d.part_count > 1 AND d.attempt_started_at IS NOT NULL AND NOT ${isKnown}`;
 const sorting = `
+WITH ${input}
 SELECT i.place, ${isUnknown} AS is_unknown
-FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS i (
-  delivery_id, channel_account_id, provider_message_id, place)
-JOIN deliveries d USING (delivery_id, channel_account_id)
+FROM input i JOIN deliveries d USING (delivery_id, channel_account_id)
 WHERE ${isUnknown} OR ${isKnown} OR ${isLearned} ORDER BY i.place`;
 const newIds = `CASE WHEN ${isKnown} OR NOT (${isLearned}) THEN ${ids} ELSE ${ids} || i.provider_message_id END`;
-const hasFailed = "i.error IS NOT NULL";
+const hasFailed = "i.failed_at IS NOT NULL";
 const newParts = `coalesce(d.part_receipts, '{}') || CASE WHEN ${isKnown} OR ${isLearned} THEN jsonb_build_object(i.provider_message_id,
   next_status(coalesce((d.part_receipts ->> i.provider_message_id)::delivery_status, 'in_transit'), i.reported, ${hasFailed})) ELSE '{}' END`;
 const ofParts = `status_of_parts(${newIds}, d.part_count, ${newParts})`;
@@ -138,15 +134,9 @@ const changes = (before: string, after: string) => `(
     WHEN ${after} = 'failed' THEN r.status = 'failed' AND ${before} <> 'failed'
     ELSE ${before} < r.status OR ${before} = 'failed' AND r.status >= 'delivered' END)`;
 
+const now = `$${partColumns.length + 1}::timestamptz`;
 const statement = `
-WITH input AS MATERIALIZED (
-  SELECT *, coalesce(sent_by, delivered_by, read_by, failed_by) AS first_by
-  FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::delivery_status[], $6::jsonb[], $7::timestamptz[],
-    $8::timestamptz[], $9::uuid[], $10::timestamptz[], $11::uuid[], $12::timestamptz[], $13::uuid[], $14::timestamptz[],
-    $15::uuid[]) AS i (
-    delivery_id, channel_account_id, provider_message_id, reported, error, first_at, sent_at, sent_by, delivered_at,
-    delivered_by, read_at, read_by, failed_at, failed_by)
-), updated AS (
+WITH ${input}, updated AS (
   UPDATE deliveries d SET
     status_before = d.status,
     (status, is_pending, next_attempt_at, provider_message_ids, part_receipts, is_dead_letter, error, sent_at, delivered_at,
@@ -164,19 +154,19 @@ WITH input AS MATERIALIZED (
         THEN greatest(coalesce(i.delivered_at, i.read_at), d.sent_at, d.retry_from) END),
       coalesce(d.read_at, CASE WHEN n.status = 'read'
         THEN greatest(i.read_at, d.delivered_at, d.sent_at, d.retry_from) END),
-      CASE WHEN n.status = 'failed' THEN coalesce(d.failed_at, $1::timestamptz) END,
+      CASE WHEN n.status = 'failed' THEN coalesce(d.failed_at, ${now}) END,
       CASE WHEN n.status = d.status THEN d.started_at END,
       CASE WHEN n.status = d.status THEN d.delivered_by END,
       CASE WHEN n.status = d.status THEN d.read_by END,
       CASE WHEN n.status = d.status THEN d.history ELSE delivery_history(d) || (
-        SELECT coalesce(jsonb_agg(jsonb_build_object('status', r.status, 'at', $1::timestamptz, 'cause', 'receipt',
+        SELECT coalesce(jsonb_agg(jsonb_build_object('status', r.status, 'at', ${now}, 'cause', 'receipt',
           'webhook_id', r.webhook_id, 'platform_at', r.platform_at) ORDER BY r.status), '[]')
         FROM ${changes("d.status", "n.status")} r) END
     FROM (SELECT ${next} AS status, ${newIds} AS ids OFFSET 0) n)
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id
     AND (d.part_count > 1 OR ${isKnown} AND ${next} <> d.status OR NOT ${isKnown} AND ${isLearned})
-  RETURNING d.*, i.provider_message_id
+  RETURNING d.*, i.provider_message_id, i.place
 ), maybe_learned AS MATERIALIZED (
   -- While an attempt is under way, its response names the part.
   SELECT * FROM updated WHERE attempt_started_at IS NULL AND (status_before < 'sent' OR status_before = 'failed')
@@ -197,8 +187,8 @@ WITH input AS MATERIALIZED (
 )
 SELECT r.* FROM published LEFT JOIN (
   SELECT delivery_id AS "deliveryId", lane_id AS "laneId", channel, channel_account_id AS "channelAccountId", ordinal,
-    NULL AS unknown
+    NULL::bigint AS place
   FROM maybe_learned
   UNION ALL
-  SELECT delivery_id, NULL, NULL, NULL, NULL, provider_message_id FROM unknown
+  SELECT NULL, NULL, NULL, NULL, NULL, place FROM unknown
 ) r ON true`;

@@ -4,14 +4,7 @@ import { all, type Db, run } from "../../lib/query.ts";
 import { wakeLanes } from "../outgoing.ts";
 import type { PipelineDeps } from "../pipeline-deps.ts";
 import { climb } from "./climb.ts";
-import {
-  byPart,
-  firstOfEachDelivery,
-  mergeReceipts,
-  type Receipt,
-  type StoredWith,
-  sortOut,
-} from "./merge-receipts.ts";
+import { byPart, mergeReceipts, type Receipt, type StoredWith, sortOut } from "./merge-receipts.ts";
 
 export type { Receipt, StoredWith };
 
@@ -33,8 +26,11 @@ export async function applyReceipts(
   const parts = byPart(await nameDeliveries(db, receipts, now));
   let left = parts.length === 0 && stored === undefined ? [] : await climb(db, parts, stored);
   while (left.length > 0) {
-    const { firsts, others } = firstOfEachDelivery(left);
+    // A statement updates a row once: one part of each delivery. The others follow.
+    const groups = [...Map.groupBy(left, (part) => part[0]!.deliveryId).values()];
+    const firsts = groups.map(([first]) => first!);
     const { released, unknown } = await mergeReceipts(db, firsts, now);
+    const others = groups.flatMap(([, ...rest]) => rest);
     const sorted = await sortOut(db, others);
     if (unknown.length + sorted.unknown.length > 0)
       await keepUnknown(deps, [...unknown, ...sorted.unknown].flat(), now);
@@ -46,36 +42,28 @@ export async function applyReceipts(
 /** The response may have come meanwhile. */
 async function keepUnknown(deps: ReceiptDeps, receipts: readonly Receipt[], now: Date): Promise<void> {
   await keepEarly(deps.db, receipts, now);
-  await applyEarly(
-    deps,
-    `(SELECT i.* FROM unnest($1::uuid[], $2::text[]) AS i (channel_account_id, provider_message_id)
-      JOIN provider_messages USING (channel_account_id, provider_message_id) WHERE delivery_id IS NOT NULL)`,
-    idsOf(receipts),
-  );
+  await applyEarlyReceipts(deps, receipts);
 }
 
-/** After an attempt has named these parts. */
+const ids = "(channel_account_id, provider_message_id)";
+
+/** Of these parts, as far as they are known now. */
 export function applyEarlyReceipts(deps: ReceiptDeps, parts: readonly Part[]): Promise<void> {
-  return applyEarly(deps, "unnest($1::uuid[], $2::text[])", idsOf(parts));
+  return applyEarly(deps, `JOIN unnest($1::uuid[], $2::text[]) AS i ${ids} USING ${ids}`, idsOf(parts));
 }
 
 /**
  * Receipts that arrived just when their delivery became known, so that both sides missed each other. A maintenance job.
  */
 export function applyMissedReceipts(deps: ReceiptDeps): Promise<void> {
-  const ids = "channel_account_id, provider_message_id";
-  return applyEarly(deps, `(SELECT ${ids} FROM early_receipts JOIN provider_messages USING (${ids}) LIMIT 500)`, []);
+  return applyEarly(deps, "LIMIT 500", []);
 }
 
-/**
- * `parts` is SQL: rows of an account and the platform's id of a part. The receipts are deleted after they were applied, so
- * that an error of the database or the end of the process loses none.
- */
-async function applyEarly(deps: ReceiptDeps, parts: string, values: readonly unknown[]): Promise<void> {
+/** They are deleted after they were applied, so that an error of the database or the end of the process loses none. */
+async function applyEarly(deps: ReceiptDeps, which: string, values: readonly unknown[]): Promise<void> {
   const rows = await all<{ receipt: Omit<Receipt, "at"> & { at: string } }>(
     deps.db,
-    `SELECT e.receipt FROM early_receipts e JOIN ${parts} AS p (channel_account_id, provider_message_id)
-       ON e.channel_account_id = p.channel_account_id AND e.provider_message_id = p.provider_message_id`,
+    `SELECT receipt FROM early_receipts JOIN provider_messages USING ${ids} ${which}`,
     values,
   );
   if (rows.length === 0) return;
