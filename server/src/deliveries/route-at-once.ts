@@ -2,6 +2,7 @@ import { setImmediate as othersTurn } from "node:timers/promises";
 import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import type { Bus } from "../bus/bus.ts";
 import type { RequestDb } from "../database-roles.ts";
+import { columnValues, rowsOf } from "../lib/columns.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import { isServerError, type Log } from "../lib/postgres.ts";
 import { plainArray } from "../lib/query.ts";
@@ -17,7 +18,7 @@ import {
 } from "./routing/load-routing.ts";
 import { type CapabilitiesOf, planDeliveries } from "./routing/plan.ts";
 import { toDelivery } from "./routing/route-messages.ts";
-import { type NewDelivery, plannedArray, plannedRows, plannedValues, toWritten } from "./routing/write-deliveries.ts";
+import { deliveryColumns, type NewDelivery, plannedArray, toWritten } from "./routing/write-deliveries.ts";
 import type { Reservation } from "./sending/deliverer.ts";
 import { onePartBytes, type StartedDelivery } from "./sending/start-attempts.ts";
 
@@ -116,7 +117,7 @@ function toPlan(
     isWhole,
     text: (first, accepted) => `planned AS MATERIALIZED (
       SELECT ${plannedArray("(b.bases ->> i.conversation_id::text)::bigint + i.seq")} AS deliveries
-      FROM (SELECT jsonb_object_agg(conversation_id, base) AS bases FROM moved WHERE is_routed) b, ${plannedRows(first + 2)}
+      FROM (SELECT jsonb_object_agg(conversation_id, base) AS bases FROM moved WHERE is_routed) b, ${rowsOf(deliveryColumns, first + 2)}
       WHERE b.bases ? i.conversation_id::text
     ), published AS MATERIALIZED (
       SELECT w.started, w.channel FROM (${accepted}) a, planned p
@@ -125,7 +126,7 @@ function toPlan(
     values: [
       plainArray([...membersOf.keys()]),
       [...membersOf.values()].map(({ ids }) => plainArray(ids)),
-      ...plannedValues(deliveries),
+      ...columnValues(deliveryColumns, deliveries),
     ],
     written(rows) {
       const { started, channels } = toWritten(rows);

@@ -2,10 +2,10 @@ import { RequestError } from "../errors.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
-import { type ConversationId, derivedId } from "../lib/ids.ts";
+import { derivedId } from "../lib/ids.ts";
 import { type AcceptResult, type NewMessage, storable } from "../messages/messages.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
-import { findPlaces, type InboundPlace, noteReceived } from "./places.ts";
+import { findPlaces, type InboundPlace, noteReceived, type ReceivedMessage } from "./places.ts";
 import { type SettledPlace, settlePlaces } from "./settle-places.ts";
 import { noteWebhookError } from "./webhooks.ts";
 
@@ -55,14 +55,12 @@ async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]
       refused.push({ one, error });
     }
   }
-  const results = await acceptPatiently(
-    deps,
-    ready.map(({ message }) => message),
-  );
-  const received: { one: InboundMessage; conversationId: ConversationId; messageId: string }[] = [];
+  const messages = ready.map(({ message }) => message);
+  const results = await acceptPatiently(deps, messages);
+  const received: ReceivedMessage[] = [];
   for (const [index, result] of results.entries()) {
     const { one } = ready[index]!;
-    if (result.kind === "accepted") received.push({ one, ...result });
+    if (result.kind === "accepted") received.push({ ...one, ...result });
     else if (mayPass(result.error)) throw result.error;
     else refused.push({ one, error: result.error });
   }

@@ -1,4 +1,5 @@
 import type { MessageStatus } from "../../../../contract/src/messages.ts";
+import { type Column, columnValues, rowsOf } from "../../lib/columns.ts";
 import { commitsEarly, queryEarly } from "../../lib/early-commit.ts";
 import type { Pool } from "../../lib/postgres.ts";
 import { type Db, plainArray, run } from "../../lib/query.ts";
@@ -42,10 +43,8 @@ export function toWritten(rows: readonly RoutedRow[]): WrittenDeliveries {
   };
 }
 
-type Column = readonly [name: string, type: string, of: (delivery: NewDelivery) => string | number | null];
-
 /** Columns of the type `planned_delivery` in migration 0032, in its order. Texts of people and explanations need escapes. */
-const columns: readonly Column[] = [
+export const deliveryColumns: readonly Column<NewDelivery>[] = [
   ["delivery_id", "uuid", (delivery) => delivery.deliveryId],
   ["workspace_id", "uuid", (delivery) => delivery.workspaceId],
   ["message_id", "uuid", (delivery) => delivery.messageId],
@@ -67,23 +66,10 @@ const columns: readonly Column[] = [
   ["starter", "uuid", (delivery) => delivery.starter],
 ];
 
-/** SQL: the rows of `plannedRows` as an array for `write_deliveries`. */
+/** SQL: the rows of `deliveryColumns` as an array for `write_deliveries`. */
 export function plannedArray(seq = "i.seq"): string {
-  const values = columns.map(([name]) => (name === "seq" ? seq : `i.${name}`));
+  const values = deliveryColumns.map(([name]) => (name === "seq" ? seq : `i.${name}`));
   return `array_agg(ROW(${values.join(", ")})::planned_delivery ORDER BY i.place)`;
-}
-
-/** SQL: planned deliveries as rows `i`; the parameters begin at `$first`. */
-export function plannedRows(first: number): string {
-  const arrays = columns.map(([, type], index) => `$${first + index}::${type}[]`);
-  return `unnest(${arrays.join(", ")}) WITH ORDINALITY AS i (${columns.map(([name]) => name).join(", ")}, place)`;
-}
-
-export function plannedValues(deliveries: readonly NewDelivery[]): unknown[] {
-  return columns.map(([, type, of]) => {
-    const values = deliveries.map(of);
-    return type === "text" ? values : plainArray(values);
-  });
 }
 
 /** The last message of a conversation that is routed; it and all before it are. */
@@ -109,7 +95,7 @@ export async function writeDeliveries(
       now,
       plainArray(sorted.map(({ conversationId }) => conversationId)),
       plainArray(sorted.map(({ seq }) => seq)),
-      ...plannedValues(deliveries),
+      ...columnValues(deliveryColumns, deliveries),
     ],
   });
   return toWritten(rows);
@@ -138,6 +124,6 @@ WITH routed AS (
   RETURNING c.conversation_id
 ), planned AS MATERIALIZED (
   SELECT ${plannedArray()} AS deliveries, (SELECT count(*) FROM routed) AS count, ${commitsEarly}
-  FROM ${plannedRows(4)}
+  FROM ${rowsOf(deliveryColumns, 4)}
 )
 SELECT w.started, w.channel FROM planned p CROSS JOIN LATERAL write_deliveries($1, p.deliveries, 'deliver') w`;

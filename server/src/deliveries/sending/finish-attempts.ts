@@ -1,5 +1,6 @@
 import type { Exchange, SendOutcome } from "../../connectors/connector.ts";
 import { publishedColumns, publishStatuses } from "../../events/events.ts";
+import { type Column, columnValues, rowsOf } from "../../lib/columns.ts";
 import { queryEarly } from "../../lib/early-commit.ts";
 import { toStorable } from "../../lib/json.ts";
 import type { Pool } from "../../lib/postgres.ts";
@@ -28,14 +29,12 @@ export interface FinishedAttempt {
 interface Overtaken {
   settled: Set<string>;
   /** Parts with waiting receipts, see `early_receipts`. */
-  early: { channelAccountId: string; providerMessageId: string }[];
+  early: Part[];
 }
 
-/** Without any, one row of nulls. */
-interface OvertakenRow {
-  settled: string | null;
-  channel_account_id: string | null;
-  provider_message_id: string | null;
+interface Part {
+  channelAccountId: string;
+  providerMessageId: string;
 }
 
 /**
@@ -49,30 +48,13 @@ export async function finishAttempts(
 ): Promise<Overtaken> {
   // Locks deliveries in the order of their ids, as receipts do, to avoid deadlocks.
   const finished = unordered.toSorted((a, b) => (a.deliveryId < b.deliveryId ? -1 : 1));
-  const column = <Value>(of: (attempt: FinishedAttempt) => Value) => finished.map(of);
-  const batches = Map.groupBy(
-    finished.filter(({ outcome }) => outcome === "sent"),
-    ({ workspaceId }) => workspaceId,
-  );
-  const areAllSent = finished.every(({ outcome }) => outcome === "sent");
-  const { rows } = await queryEarly<OvertakenRow>(db, {
-    ...(areAllSent ? ordinary : general),
+  const sent = finished.filter(({ outcome }) => outcome === "sent");
+  const batches = Map.groupBy(sent, ({ workspaceId }) => workspaceId);
+  // Without any, one row of nulls.
+  const { rows } = await queryEarly<Part & { settled: string | null }>(db, {
+    ...(sent.length === finished.length ? ordinary : general),
     values: [
-      plainArray(column(({ deliveryId }) => deliveryId)),
-      plainArray(column(({ channelAccountId }) => channelAccountId)),
-      plainArray(column(({ messageId }) => messageId)),
-      plainArray(column(({ attempt }) => attempt)),
-      plainArray(column(({ startedAt }) => startedAt.toISOString())),
-      plainArray(column(({ finishedAt }) => finishedAt.toISOString())),
-      plainArray(column(({ outcome }) => outcome)),
-      column(({ outcome, exchanges }) =>
-        outcome === "sent" || exchanges.length === 0 ? null : toStorable(JSON.stringify(exchanges)),
-      ),
-      column(({ sentParts }) => toArrayLiteral(sentParts)),
-      plainArray(column(({ partCount }) => partCount)),
-      column(({ error }) => (error === null ? null : toStorable(JSON.stringify(error)))),
-      plainArray(column(({ isFinal }) => isFinal)),
-      plainArray(column(({ retryAfterMs }) => retryAfterMs)),
+      ...columnValues(columns, finished),
       batchId,
       plainArray([...batches.keys()]),
       joinTexts([...batches.values()].map(toBatch)),
@@ -80,79 +62,52 @@ export async function finishAttempts(
   });
   return {
     settled: new Set(rows.flatMap((row) => row.settled ?? [])),
-    early: rows.flatMap(({ channel_account_id: channelAccountId, provider_message_id: providerMessageId }) =>
-      channelAccountId === null || providerMessageId === null ? [] : [{ channelAccountId, providerMessageId }],
-    ),
+    early: rows.filter((row) => row.providerMessageId !== null),
   };
 }
 
 function toBatch(attempts: readonly FinishedAttempt[]): string {
-  const entries = attempts.map(({ deliveryId, attempt, startedAt, finishedAt, exchanges }) => {
-    const kept = exchanges.length === 0 ? null : exchanges;
-    return {
-      delivery_id: deliveryId,
-      number: attempt,
-      started_at: startedAt,
-      finished_at: finishedAt,
-      exchanges: kept,
-    };
-  });
+  const entries = attempts.map(({ deliveryId, attempt, startedAt, finishedAt, exchanges }) => ({
+    delivery_id: deliveryId,
+    number: attempt,
+    started_at: startedAt,
+    finished_at: finishedAt,
+    exchanges: exchanges.length === 0 ? null : exchanges,
+  }));
   return toStorable(JSON.stringify(entries));
 }
 
-function toArrayLiteral(items: readonly string[]): string {
-  return `{${items.map((item) => `"${item.replace(/["\\]/g, "\\$&")}"`).join(",")}}`;
-}
+const columns: readonly Column<FinishedAttempt>[] = [
+  ["delivery_id", "uuid", ({ deliveryId }) => deliveryId],
+  ["channel_account_id", "uuid", ({ channelAccountId }) => channelAccountId],
+  ["message_id", "uuid", ({ messageId }) => messageId],
+  ["number", "int", ({ attempt }) => attempt],
+  ["started_at", "timestamptz", ({ startedAt }) => startedAt.toISOString()],
+  ["finished_at", "timestamptz", ({ finishedAt }) => finishedAt.toISOString()],
+  ["outcome", "text", ({ outcome }) => outcome],
+  [
+    "exchanges",
+    "text",
+    ({ outcome, exchanges }) => (outcome === "sent" || exchanges.length === 0 ? null : toJson(exchanges)),
+  ],
+  ["part_ids", "text", ({ sentParts }) => `{${sentParts.map((id) => `"${id.replace(/["\\]/g, "\\$&")}"`).join()}}`],
+  ["part_count", "int", ({ partCount }) => partCount],
+  ["error", "jsonb", ({ error }) => error && toJson(error)],
+  ["is_final", "boolean", ({ isFinal }) => isFinal],
+  ["retry_after_ms", "float8", ({ retryAfterMs }) => retryAfterMs],
+];
 
-const parts = {
-  input: `input AS MATERIALIZED (
-  SELECT delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges,
-    sent_parts::text[] AS sent_parts, part_count, error, is_final, retry_after_ms
-  FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::text[],
-    $8::text[], $9::text[], $10::int[], $11::jsonb[], $12::boolean[], $13::float8[]) AS i (
-    delivery_id, channel_account_id, message_id, number, started_at, finished_at, outcome, exchanges, sent_parts,
-    part_count, error, is_final, retry_after_ms)
-)`,
-  batches: `batches AS (
-  INSERT INTO attempt_batches (batch_id, workspace_id, attempts)
-  SELECT $14, workspace_id, attempts::json FROM unnest($15::uuid[], ${splitTexts("$16")}) AS b (workspace_id, attempts)
-  ON CONFLICT DO NOTHING
-  RETURNING batch_id
-)`,
-  // The first record of an attempt holds: one that a new owner gave up stays unknown.
-  logged: `logged AS (
+const toJson = (value: object) => toStorable(JSON.stringify(value));
+
+// Only where an attempt was not sent: PostgreSQL prepares every expression of a statement for each execution. The first
+// record of an attempt holds: one that a new owner gave up stays unknown. The update joins on the number of the attempt:
+// the outcome of one that was given up is too late for the schedule.
+const notSent = `, logged AS (
   INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, exchanges, error)
   SELECT delivery_id, number, started_at, finished_at, outcome, exchanges::json, error FROM input WHERE outcome <> 'sent'
   ON CONFLICT DO NOTHING
   RETURNING number
-)`,
-  named: `named AS (
-  INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
-  SELECT channel_account_id, part, delivery_id, message_id FROM input, unnest(sent_parts) AS part
-  ON CONFLICT DO NOTHING
-  RETURNING message_id
-)`,
-  // What was sent was sent, also by an attempt that another owner has given up. A receipt's status stays. Of a message that
-  // was sent twice, the copy whose id is known first counts: its receipts were applied, and those to come will be.
-  sent: `sent AS (
-  UPDATE deliveries d SET
-    status = greatest(d.status, 'sent'),
-    status_before = d.status,
-    is_pending = false,
-    attempt_started_at = NULL,
-    next_attempt_at = NULL,
-    provider_message_ids = CASE WHEN cardinality(d.provider_message_ids) >= i.part_count THEN d.provider_message_ids
-      ELSE i.sent_parts END,
-    part_count = i.part_count,
-    error = CASE WHEN d.status = 'failed' THEN d.error END,
-    sent_at = coalesce(d.sent_at, i.finished_at),
-    sent_by = $14::uuid
-  FROM input i
-  WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
-  RETURNING ${publishedColumns}
-)`,
-  // Joins on the number of the attempt: the outcome of one that was given up is too late for the schedule.
-  others: `others AS (
+), others AS (
   UPDATE deliveries d SET
     status = CASE WHEN d.status < 'sent' AND i.is_final THEN 'failed' ELSE d.status END,
     status_before = d.status,
@@ -171,45 +126,56 @@ const parts = {
   FROM input i
   WHERE d.delivery_id = i.delivery_id AND i.outcome <> 'sent' AND d.is_pending AND d.attempts = i.number
   RETURNING ${publishedColumns}, d.is_pending, i.is_final
-)`,
-  early: `SELECT NULL::uuid AS settled, e.channel_account_id, e.provider_message_id
+)`;
+
+const statementOf = (name: string, isGeneral: boolean) => ({
+  name,
+  text: `
+WITH input AS MATERIALIZED (
+  SELECT *, part_ids::text[] AS sent_parts FROM ${rowsOf(columns)}
+), batches AS (
+  INSERT INTO attempt_batches (batch_id, workspace_id, attempts)
+  SELECT $14, workspace_id, attempts::json FROM unnest($15::uuid[], ${splitTexts("$16")}) AS b (workspace_id, attempts)
+  ON CONFLICT DO NOTHING
+  RETURNING batch_id
+), named AS (
+  INSERT INTO provider_messages (channel_account_id, provider_message_id, delivery_id, message_id)
+  SELECT channel_account_id, part, delivery_id, message_id FROM input, unnest(sent_parts) AS part
+  ON CONFLICT DO NOTHING
+  RETURNING message_id
+), sent AS (
+  -- What was sent was sent, also by an attempt that another owner has given up. A receipt's status stays. Of a message
+  -- that was sent twice, the copy whose id is known first counts: its receipts were applied, and those to come will be.
+  UPDATE deliveries d SET
+    status = greatest(d.status, 'sent'),
+    status_before = d.status,
+    is_pending = false,
+    attempt_started_at = NULL,
+    next_attempt_at = NULL,
+    provider_message_ids = CASE WHEN cardinality(d.provider_message_ids) >= i.part_count THEN d.provider_message_ids
+      ELSE i.sent_parts END,
+    part_count = i.part_count,
+    error = CASE WHEN d.status = 'failed' THEN d.error END,
+    sent_at = coalesce(d.sent_at, i.finished_at),
+    sent_by = $14::uuid
+  FROM input i
+  WHERE d.delivery_id = i.delivery_id AND i.outcome = 'sent'
+  RETURNING ${publishedColumns}
+)${isGeneral ? notSent : ""}, result AS MATERIALIZED (
+  SELECT NULL::uuid AS settled, e.channel_account_id AS "channelAccountId", e.provider_message_id AS "providerMessageId"
   FROM input i CROSS JOIN unnest(i.sent_parts) AS part
-  JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part`,
-  settled: "SELECT delivery_id, NULL, NULL FROM others WHERE NOT is_pending AND NOT is_final",
-};
-
-interface Selected {
-  name: string;
-  changes: readonly (keyof typeof parts)[];
-  changed: string;
-  result: string;
-}
-
-function statementOf({ name, changes, changed, result }: Selected): { name: string; text: string } {
-  const publish = publishStatuses({
-    from: `${changed} d`,
+  JOIN early_receipts e ON e.channel_account_id = i.channel_account_id AND e.provider_message_id = part
+  ${isGeneral ? "UNION ALL SELECT delivery_id, NULL, NULL FROM others WHERE NOT is_pending AND NOT is_final" : ""}
+), published AS MATERIALIZED (
+  ${publishStatuses({
+    from: isGeneral ? `(SELECT * FROM sent UNION ALL SELECT ${publishedColumns} FROM others d) d` : "sent d",
     where: "d.status <> d.status_before",
-    after: [...changes.filter((part) => part !== "sent" && part !== "others"), "result"],
+    after: ["batches", ...(isGeneral ? ["logged"] : []), "named", "result"],
     commitsEarly: true,
-  });
-  return {
-    name,
-    text: `WITH ${[parts.input, ...changes.map((part) => parts[part])].join(", ")},
-result AS MATERIALIZED (${result}), published AS MATERIALIZED (${publish})
+  })}
+)
 SELECT r.* FROM published LEFT JOIN result r ON true`,
-  };
-}
+});
 
-/** For attempts that sent their deliveries: PostgreSQL prepares every expression of a statement for each execution. */
-const ordinary = statementOf({
-  name: "finish_sent_attempts",
-  changes: ["batches", "named", "sent"],
-  changed: "sent",
-  result: parts.early,
-});
-const general = statementOf({
-  name: "finish_attempts",
-  changes: ["batches", "logged", "named", "sent", "others"],
-  changed: `(SELECT ${publishedColumns} FROM sent d UNION ALL SELECT ${publishedColumns} FROM others d)`,
-  result: `${parts.early} UNION ALL ${parts.settled}`,
-});
+const ordinary = statementOf("finish_sent_attempts", false);
+const general = statementOf("finish_attempts", true);

@@ -1,3 +1,4 @@
+import { type Column, columnValues, rowsOf } from "../../lib/columns.ts";
 import { all, type Db, run } from "../../lib/query.ts";
 import { type Lane, maxQueued, type Waiting } from "./lanes.ts";
 import type { Fence } from "./start-attempts.ts";
@@ -24,26 +25,26 @@ export interface PendingHead extends Waiting {
 export async function loadPending(db: Db, channel: string, lanes: readonly Lane[]): Promise<PendingHead[][]> {
   const rows = await all<PendingHead & { laneId: string }>(
     db,
-    `SELECT l.lane_id AS "laneId", d.delivery_id AS "deliveryId", d.ordinal,
+    `SELECT i.lane_id AS "laneId", d.delivery_id AS "deliveryId", d.ordinal,
        coalesce(extract(epoch FROM d.next_attempt_at - now())::float8 * 1000, 0) AS "waitMs"
-     FROM unnest($2::uuid[], $3::int[], $4::bigint[]) AS l (lane_id, partition, after)
+     FROM ${rowsOf(laneColumns, 3)}
      CROSS JOIN LATERAL (
        SELECT delivery_id, ordinal, next_attempt_at FROM deliveries
-       WHERE channel = $1 AND partition = l.partition AND lane_id = l.lane_id AND is_pending AND ordinal > l.after
-       ORDER BY ordinal LIMIT $5
+       WHERE channel = $1 AND partition = i.partition AND lane_id = i.lane_id AND is_pending AND ordinal > i.after
+       ORDER BY ordinal LIMIT $2
      ) d
-     ORDER BY l.lane_id, d.ordinal`,
-    [
-      channel,
-      lanes.map((lane) => lane.laneId),
-      lanes.map((lane) => lane.partition),
-      lanes.map((lane) => lane.lastOrdinal),
-      maxQueued,
-    ],
+     ORDER BY i.lane_id, d.ordinal`,
+    [channel, maxQueued, ...columnValues(laneColumns, lanes)],
   );
   const heads = Map.groupBy(rows, (row) => row.laneId);
   return lanes.map((lane) => heads.get(lane.laneId) ?? []);
 }
+
+const laneColumns: readonly Column<Lane>[] = [
+  ["lane_id", "uuid", (lane) => lane.laneId],
+  ["partition", "int", (lane) => lane.partition],
+  ["after", "bigint", (lane) => lane.lastOrdinal],
+];
 
 /**
  * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried `waitMs`
