@@ -73,6 +73,17 @@ test(
   },
 );
 
+test("a server that does not say how far it has flushed still accepts and sends messages", async () => {
+  await using line = await startPipeline();
+  await line.admin.query("REVOKE EXECUTE ON FUNCTION pg_current_wal_insert_lsn() FROM PUBLIC");
+  await assert.rejects(line.databases.pipelineDb.query("SELECT pg_current_wal_insert_lsn()"), /permission denied/);
+  const { messageId } = await line.say(await line.addConversation(await line.addPerson("ana")), "oi");
+  await line.settled();
+  assert.equal((await line.deliveryOf(messageId)).status, "sent");
+  const page = await readFeed(line.databases.dbOf(line.workspaceId), line.workspaceId, 0, 10);
+  assert.equal(page.kind, "events");
+});
+
 async function isUnlocked(line: Pipeline, table: string): Promise<boolean> {
   const client = await line.admin.connect();
   try {
