@@ -3324,7 +3324,7 @@ export interface components {
          *     }
          */
         NewMessage: {
-            /** @description A UUID. */
+            /** @description A UUID that you choose, best a UUIDv7: the idempotency key of the message. A UUIDv7 whose time is more than 7 days in the future is refused. */
             message_id?: string;
             /** @description A UUID. */
             conversation_id?: string;

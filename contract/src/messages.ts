@@ -84,7 +84,12 @@ export const NewMessage = named(
   "NewMessage",
   Type.Object(
     {
-      message_id: Type.Optional(uuid),
+      message_id: Type.Optional({
+        ...uuid,
+        description:
+          "A UUID that you choose, best a UUIDv7: the idempotency key of the message. A UUIDv7 whose time is more than 7 days " +
+          "in the future is refused.",
+      }),
       conversation_id: Type.Optional(uuid),
       to: Type.Optional(
         Type.String({

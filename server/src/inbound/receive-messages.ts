@@ -2,7 +2,7 @@ import { RequestError } from "../errors.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
-import { derivedId } from "../lib/ids.ts";
+import { derivedId, isTooFarAhead } from "../lib/ids.ts";
 import { type AcceptResult, type NewMessage, storable } from "../messages/messages.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import { findPlaces, type InboundPlace, noteReceived, type ReceivedMessage } from "./places.ts";
@@ -49,7 +49,7 @@ async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]
   const refused: Refused[] = [];
   for (const [index, one] of inbound.entries()) {
     try {
-      ready.push({ one, message: compose(one, places[index]!) });
+      ready.push({ one, message: compose(one, places[index]!, deps.clock.now()) });
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       refused.push({ one, error });
@@ -126,6 +126,7 @@ async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]
 function compose(
   { account, webhookId, event }: InboundMessage,
   { senderId, conversationId, quoted, route }: SettledPlace,
+  nowMs: number,
 ): NewMessage {
   const { channel, channelAccountId, workspaceId } = account;
   const { providerMessageId, identifier, at } = event;
@@ -137,7 +138,12 @@ function compose(
   const content = event.payload.type === "reaction" ? { ...event.payload, message_id: quotedHere! } : event.payload;
   return {
     workspaceId,
-    messageId: derivedId(Math.max(0, at), "inbound", channelAccountId, providerMessageId),
+    messageId: derivedId(
+      isTooFarAhead(at, nowMs) ? 0 : Math.max(0, at),
+      "inbound",
+      channelAccountId,
+      providerMessageId,
+    ),
     conversationId,
     senderId,
     mustBeMember: true,

@@ -6,6 +6,7 @@ import { maxPeople } from "../contacts/contacts.ts";
 import type { PipelineDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
 import { systemClock } from "../lib/clock.ts";
+import { msOf } from "../lib/ids.ts";
 import { all, one } from "../lib/query.ts";
 import { type PipelineOptions, startPipeline } from "../testing/test-pipeline.ts";
 import { until } from "../testing/until.ts";
@@ -34,6 +35,16 @@ test("the same webhook twice is the same message", async () => {
   await inbox.receive(said("m1", "ana", "oi"));
   await inbox.receive(said("m1", "ana", "oi"), said("m1", "ana", "oi"));
   assert.equal((await inbox.messages()).length, 1);
+});
+
+test("a platform's time that is far in the future is not the time of the message's id", async () => {
+  await using inbox = await open();
+  const days = (count: number) => Date.now() + count * 24 * 3_600_000;
+  for (const at of [days(6), days(8), days(8)]) await inbox.receive({ ...said(`m ${at > days(7)}`, "ana", "oi"), at });
+  const times = (await inbox.messages()).map(({ message_id }) => msOf(message_id));
+  assert.equal(times.length, 2);
+  assert.ok(times[0]! > days(5));
+  assert.equal(times[1], 0);
 });
 
 // Once the second webhook was refused, as another message with the same id.

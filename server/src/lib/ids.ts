@@ -63,6 +63,18 @@ export function msOf(id: string): number {
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }
 
+/** Rows of the next weeks have partitions already; those of a later time would be moved when theirs is made, see migration 0031. */
+const mostAheadMs = 7 * 24 * 60 * 60_000;
+
+/** Whether a time from outside is too far in the future for an id. */
+export function isTooFarAhead(ms: number, nowMs: number): boolean {
+  return ms > nowMs + mostAheadMs;
+}
+
+export function isUuidV7(id: string): boolean {
+  return id[14] === "7";
+}
+
 const uuidPattern = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
 export function isUuid(text: string): boolean {

@@ -4,7 +4,7 @@ import { type Address, formatAddress, type ParseAddress } from "../contacts/cont
 import { type Principal, reachesContacts, seesAllConversations } from "../credentials/credentials.ts";
 import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
-import { type ConversationId, type MessageId, newId } from "../lib/ids.ts";
+import { type ConversationId, isTooFarAhead, isUuidV7, type MessageId, msOf, newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
 import type { AcceptedBefore, NewMessage } from "./write-messages.ts";
 
@@ -113,10 +113,19 @@ export function prepareMessage(
 
 const none: readonly string[] = [];
 
-export function checkSend({ isChannel }: Pick<PrepareDeps, "isChannel">, principal: Principal, body: SendBody): string {
-  const { conversation_id, to, channels = none, via, fallback, payload } = body;
+export function checkSend(
+  { isChannel, clock }: Pick<PrepareDeps, "isChannel" | "clock">,
+  principal: Principal,
+  body: SendBody,
+): string {
+  const { message_id, conversation_id, to, channels = none, via, fallback, payload } = body;
   if ((conversation_id === undefined) === (to === undefined)) {
     throw invalid("Give either conversation_id or to.", { field: "conversation_id" });
+  }
+  if (message_id !== undefined && isUuidV7(message_id) && isTooFarAhead(msOf(message_id), clock.now())) {
+    const time = new Date(msOf(message_id)).toISOString();
+    const message = `The time of this message_id, ${time}, is more than 7 days in the future. Check the clock of the program that makes it.`;
+    throw invalid(message, { field: "message_id" });
   }
   const requireChannels = (field: string, names: readonly string[]) => {
     const unknown = names.find((name) => !isChannel(name));

@@ -8,6 +8,7 @@ import { routeMessages } from "../deliveries/deliveries.ts";
 import { RequestError } from "../errors.ts";
 import { encodeCursor } from "../http/pages.ts";
 import { openRestServer } from "../http/server.ts";
+import { firstIdAt } from "../lib/ids.ts";
 import { run } from "../lib/query.ts";
 import { addUser } from "../testing/test-people.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
@@ -54,6 +55,31 @@ test("message_id is the idempotency key", async () => {
   assert.deepEqual([first.headers["idempotent-replayed"], again.headers["idempotent-replayed"]], [undefined, "true"]);
   const other = await hub.send({ ...asked, payload: text("olá") });
   assert.deepEqual([other.status, other.body.error.code], [409, "IDEMPOTENCY_CONFLICT"]);
+});
+
+// Ids of a time whose partition is still to come collect, and are moved while all others wait.
+test("a message_id of more than 7 days in the future is refused, for a single message, in a batch and in a preflight", async () => {
+  await using hub = await open();
+  const idIn = (days: number, version = "7") =>
+    `${firstIdAt(Date.now() + days * 24 * 3_600_000).slice(0, 14)}${version}${randomUUID().slice(15)}`;
+  const body = (message_id: string) => ({ message_id, conversation_id: hub.chat, payload: text("oi") });
+  const batch = async (...ids: string[]) =>
+    (await hub.call("POST", "/v1/messages/batch", { messages: ids.map(body) })).body.results;
+  const refused = (error: { code: string; message: string; details: object }) => {
+    assert.deepEqual([error.code, error.details], ["VALIDATION_ERROR", { field: "message_id" }]);
+    assert.match(error.message, /message_id.*in the future\. Check the clock/);
+  };
+  for (const path of ["/v1/messages", "/v1/messages/preflight"]) {
+    const late = await hub.call("POST", path, body(idIn(8).toUpperCase()));
+    assert.equal(late.status, 400, path);
+    refused(late.body.error);
+    for (const taken of [idIn(6), idIn(-400), idIn(8, "4")]) {
+      assert.ok((await hub.call("POST", path, body(taken))).status < 300, `${path} ${taken}`);
+    }
+  }
+  const [early, late] = await batch(idIn(6), idIn(8));
+  assert.equal(early.status, "accepted");
+  refused(late.error);
 });
 
 test("an invalid body is rejected, and the error names the field", async () => {
