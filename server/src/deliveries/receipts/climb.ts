@@ -1,8 +1,16 @@
 import { publishedColumns, publishStatuses } from "../../events/events.ts";
-import { columnValues } from "../../lib/columns.ts";
+import { type Column, columnValues, rowsOf } from "../../lib/columns.ts";
 import { queryEarly } from "../../lib/early-commit.ts";
 import type { Pool } from "../../lib/postgres.ts";
-import { input, type PartReceipts, partColumns, partsAt, type StoredWith } from "./merge-receipts.ts";
+import {
+  found,
+  highest,
+  idColumns,
+  type PartReceipts,
+  partsAt,
+  type StoredWith,
+  timeColumns,
+} from "./merge-receipts.ts";
 
 /**
  * The ordinary receipts: `delivered` and `read` for a delivery in one part that was sent, and what repeats its status.
@@ -12,17 +20,25 @@ import { input, type PartReceipts, partColumns, partsAt, type StoredWith } from 
 export async function climb(db: Pool, parts: readonly PartReceipts[], stored?: StoredWith): Promise<PartReceipts[]> {
   const { rows } = await queryEarly<{ place: number | null }>(db, {
     name: stored === undefined ? "climb" : "climb_and_store",
-    text: `WITH ${stored === undefined ? "" : `${stored.text(partColumns.length + 1)}, `}${statement}`,
-    values: [...columnValues(partColumns, parts), ...(stored?.values ?? [])],
+    text: `WITH ${stored === undefined ? "" : `${stored.text(columns.length + 1)}, `}${statement}`,
+    values: [...columnValues(columns, parts), ...(stored?.values ?? [])],
   });
   return partsAt(parts, rows);
 }
 
+const columns: readonly Column<PartReceipts>[] = [
+  ...idColumns,
+  ["reported", "delivery_status", (part) => (found(part, "failed") ? null : highest(part))],
+  ...timeColumns("delivered", "read"),
+];
+
 const isSame = `d.delivery_id = i.delivery_id AND d.channel_account_id = i.channel_account_id
-  AND d.part_count = 1 AND d.provider_message_ids[1] = i.provider_message_id AND i.failed_at IS NULL`;
+  AND d.part_count = 1 AND d.provider_message_ids[1] = i.provider_message_id`;
 
 const statement = `
-${input}, updated AS (
+input AS MATERIALIZED (
+  SELECT * FROM ${rowsOf(columns)}
+), updated AS (
   UPDATE deliveries d SET
     status = i.reported,
     status_before = d.status,

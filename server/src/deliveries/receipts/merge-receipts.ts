@@ -27,31 +27,25 @@ export function byPart(receipts: readonly Receipt[]): PartReceipts[] {
   return [...parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, part]) => part);
 }
 
-const found = (part: PartReceipts, status: Receipt["status"]) => part.find((receipt) => receipt.status === status);
+export const found = (part: PartReceipts, status: Receipt["status"]) =>
+  part.find((receipt) => receipt.status === status);
 
-export const partColumns: readonly Column<PartReceipts>[] = [
+export const highest = (part: PartReceipts) =>
+  (found(part, "read") ?? found(part, "delivered") ?? found(part, "sent"))?.status;
+
+export const idColumns: readonly Column<PartReceipts>[] = [
   ["delivery_id", "uuid", ([receipt]) => receipt!.deliveryId],
   ["channel_account_id", "uuid", ([receipt]) => receipt!.channelAccountId],
   ["provider_message_id", "text", ([receipt]) => receipt!.providerMessageId],
-  ...(["sent", "delivered", "read", "failed"] as const).flatMap((status): Column<PartReceipts>[] => [
-    [`${status}_at`, "timestamptz", (part) => found(part, status)?.at.toISOString()],
-    [`${status}_by`, "uuid", (part) => found(part, status)?.webhookId],
-  ]),
-  ["error", "jsonb", (part) => errorOf(found(part, "failed"))],
 ];
 
-const errorOf = (failed?: Receipt) => failed && toStorable(JSON.stringify(failed.error));
+export const timeColumns = (...statuses: Receipt["status"][]): readonly Column<PartReceipts>[] =>
+  statuses.flatMap((status): Column<PartReceipts>[] => [
+    [`${status}_at`, "timestamptz", (part) => found(part, status)?.at.toISOString()],
+    [`${status}_by`, "uuid", (part) => found(part, status)?.webhookId],
+  ]);
 
-/** SQL: `partColumns` as the first parameters. */
-export const input = `input AS MATERIALIZED (
-  SELECT *, least(sent_at, delivered_at, read_at, failed_at) AS first_at,
-    coalesce(sent_by, delivered_by, read_by, failed_by) AS first_by,
-    CASE WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered'
-      WHEN sent_at IS NOT NULL THEN 'sent' END::delivery_status AS reported
-  FROM ${rowsOf(partColumns)}
-)`;
-
-/** Those of a statement's rows that have a `place` in `input`. */
+/** Those of a statement's rows that have a place among the parts. */
 export function partsAt(parts: readonly PartReceipts[], rows: readonly { place: number | null }[]): PartReceipts[] {
   return rows.flatMap(({ place }) => (place === null ? [] : [parts[place - 1]!]));
 }
@@ -76,7 +70,7 @@ export async function mergeReceipts(db: Db, parts: readonly PartReceipts[], now:
   const { rows } = await db.query<LanePlace & { place: number | null }>({
     name: "merge_receipts",
     text: statement,
-    values: [...columnValues(partColumns, parts), now],
+    values: [...columnValues(columns, parts), now],
   });
   return { released: rows.filter((row) => row.deliveryId !== null), unknown: partsAt(parts, rows) };
 }
@@ -94,7 +88,7 @@ export async function sortOut(
     db,
     "sort_out_receipts",
     sorting,
-    columnValues(partColumns, parts),
+    columnValues(idColumns, parts),
   );
   const { left = [], unknown = [] } = Object.groupBy(rows, (row) => (row.is_unknown ? "unknown" : "left"));
   return { left: partsAt(parts, left), unknown: partsAt(parts, unknown) };
@@ -111,9 +105,8 @@ const isLearned = `cardinality(${ids}) < d.part_count
     AND p.provider_message_id = i.provider_message_id AND p.delivery_id IS NULL)`;
 const isUnknown = `d.part_count > 1 AND d.attempt_started_at IS NOT NULL AND NOT ${isKnown}`;
 const sorting = `
-WITH ${input}
 SELECT i.place, ${isUnknown} AS is_unknown
-FROM input i JOIN deliveries d USING (delivery_id, channel_account_id)
+FROM ${rowsOf(idColumns)} JOIN deliveries d USING (delivery_id, channel_account_id)
 WHERE ${isUnknown} OR ${isKnown} OR ${isLearned} ORDER BY i.place`;
 const newIds = `CASE WHEN ${isKnown} OR NOT (${isLearned}) THEN ${ids} ELSE ${ids} || i.provider_message_id END`;
 const hasFailed = "i.failed_at IS NOT NULL";
@@ -134,9 +127,20 @@ const changes = (before: string, after: string) => `(
     WHEN ${after} = 'failed' THEN r.status = 'failed' AND ${before} <> 'failed'
     ELSE ${before} < r.status OR ${before} = 'failed' AND r.status >= 'delivered' END)`;
 
-const now = `$${partColumns.length + 1}::timestamptz`;
+const columns: readonly Column<PartReceipts>[] = [
+  ...idColumns,
+  ["reported", "delivery_status", highest],
+  ...timeColumns("sent", "delivered", "read", "failed"),
+  ["error", "jsonb", (part) => errorOf(found(part, "failed"))],
+];
+const errorOf = (failed?: Receipt) => failed && toStorable(JSON.stringify(failed.error));
+const now = `$${columns.length + 1}::timestamptz`;
 const statement = `
-WITH ${input}, updated AS (
+WITH input AS MATERIALIZED (
+  SELECT *, least(sent_at, delivered_at, read_at, failed_at) AS first_at,
+    coalesce(sent_by, delivered_by, read_by, failed_by) AS first_by
+  FROM ${rowsOf(columns)}
+), updated AS (
   UPDATE deliveries d SET
     status_before = d.status,
     (status, is_pending, next_attempt_at, provider_message_ids, part_receipts, is_dead_letter, error, sent_at, delivered_at,
