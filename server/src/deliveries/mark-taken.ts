@@ -22,8 +22,8 @@ export function openTaker(deps: Pick<PipelineDeps, "db" | "eventNotifier" | "clo
     while (waiting.size > 0) {
       const batch = new Map([...waiting].slice(0, batchSize));
       try {
-        for (const workspaceId of await markDelivered(db, batch, new Date(clock.now())))
-          eventNotifier.notify(workspaceId);
+        const changed = await markDelivered(db, batch, new Date(clock.now()));
+        for (const { workspace_id } of changed) eventNotifier.notify(workspace_id);
       } catch (error) {
         if (!isRecordFault(error) && !isClosing) {
           await pause(clock, retryPauseMs);
@@ -50,9 +50,9 @@ export function openTaker(deps: Pick<PipelineDeps, "db" | "eventNotifier" | "clo
   };
 }
 
-async function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Date): Promise<Set<string>> {
+function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Date): Promise<{ workspace_id: string }[]> {
   const deliveryIds = [...taken.keys()].toSorted();
-  const rows = await all<{ workspace_id: string }>(
+  return all(
     db,
     `WITH taken AS (UPDATE deliveries d SET status = 'delivered', status_before = d.status, delivered_at = $2::timestamptz, sent_at = coalesce(d.sent_at, $2::timestamptz),
        delivered_by = i.user_id
@@ -64,5 +64,4 @@ async function markDelivered(db: Db, taken: ReadonlyMap<string, string>, now: Da
      SELECT DISTINCT t.workspace_id FROM published JOIN taken t ON true`,
     [plainArray(deliveryIds), now, plainArray(deliveryIds.map((deliveryId) => taken.get(deliveryId)))],
   );
-  return new Set(rows.map((row) => row.workspace_id));
 }

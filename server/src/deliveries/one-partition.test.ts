@@ -28,7 +28,7 @@ test("the statements of a message's path read its own partitions and no others",
   const { db } = watched;
   const now = new Date();
 
-  const record = { key: chat, value: { workspaceId: line.workspaceId, messageId } };
+  const record = { workspaceId: line.workspaceId, messageId };
   assert.equal((await loadMessages(db, [record])).length, 1);
   assert.deepEqual(watched.partitionsRead(), [messages], "loadMessages");
   const [started] = await startAttempts(db, fence, [deliveryId], now, 4_096);

@@ -6,7 +6,7 @@ import { columnValues, rowsOf } from "../lib/columns.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import { isServerError, type Log } from "../lib/postgres.ts";
 import { plainArray } from "../lib/query.ts";
-import type { MessageRouter, NewMessage, RoutePlan } from "../messages/messages.ts";
+import { countSteps, type MessageRouter, type NewMessage, type RoutePlan } from "../messages/messages.ts";
 import { topics } from "../topics.ts";
 import {
   loadAccounts,
@@ -49,9 +49,9 @@ interface Held {
  */
 export function openRouter(deps: RouteDeps): MessageRouter {
   return {
-    async plan(messages, steps, now) {
+    async plan(messages, now) {
       try {
-        return await planRoutes(deps, messages, steps, now);
+        return await planRoutes(deps, messages, now);
       } catch (error) {
         deps.log.info({ err: error, messages: messages.length }, "messages could not be planned: the step does it");
         return null;
@@ -60,12 +60,7 @@ export function openRouter(deps: RouteDeps): MessageRouter {
   };
 }
 
-async function planRoutes(
-  deps: RouteDeps,
-  messages: readonly NewMessage[],
-  steps: readonly number[],
-  now: Date,
-): Promise<RoutePlan | null> {
+async function planRoutes(deps: RouteDeps, messages: readonly NewMessage[], now: Date): Promise<RoutePlan | null> {
   const { dbOf, bus, capabilitiesOf } = deps;
   const { workspaceId } = messages[0]!;
   const db = dbOf(workspaceId);
@@ -74,6 +69,7 @@ async function planRoutes(
     loadFewMembers(db, workspaceId, conversationIds, mostMembers),
     loadAccounts(db, [workspaceId]),
   ]);
+  const steps = countSteps(messages).ofMessages;
   const deliveries: NewDelivery[] = [];
   const held = new Map<string, Held>();
   let isWhole = true;
@@ -180,19 +176,18 @@ function hold(
     if (Buffer.byteLength(payload.text) > limit) delivery.partCount = 2;
   }
   if (message.direction !== "outbound" || message.replyTo !== null || message.reactsTo !== null) return;
+  const { deliveryId, workspaceId, messageId } = delivery;
   const channelAccountId = delivery.channelAccountId as ChannelAccountId;
+  const ids = { deliveryId, workspaceId, messageId, channelAccountId };
   const reservation = deps.reserve(delivery.channel, delivery.laneId!, channelAccountId);
   if (reservation === null) return;
   delivery.starter = reservation.starter;
-  held.set(delivery.deliveryId, {
+  held.set(deliveryId, {
     reservation,
     started: {
       kind: "started",
-      deliveryId: delivery.deliveryId,
-      workspaceId: delivery.workspaceId,
-      messageId: delivery.messageId,
+      ...ids,
       identifier: delivery.identifier!,
-      channelAccountId,
       attempt: 1,
       startedAt: now,
       retriedForMs: 0,

@@ -10,7 +10,6 @@ import { inParts } from "../lib/in-parts.ts";
 import { isRetryableDbError, isUniqueViolation } from "../lib/postgres.ts";
 import { topics } from "../topics.ts";
 import {
-  countSteps,
   isSameMessage,
   type MessageRouter,
   type NewMessage,
@@ -128,7 +127,7 @@ export class Acceptor {
     const { workspaceId } = messages[0]!;
     const db = dbOf(workspaceId);
     const now = new Date(clock.now());
-    let plan = (await router?.plan(messages, countSteps(messages).ofMessages, now)) ?? null;
+    let plan = (await router?.plan(messages, now)) ?? null;
     for (;;) {
       try {
         const { results, routed, isQueued } = await writeMessages(

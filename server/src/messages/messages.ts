@@ -15,4 +15,11 @@ export {
 } from "./prepare.ts";
 export { type DeliveryRow, type MessageRow, readMessage, showDelivery, showMessages } from "./show.ts";
 export { readAuditTrail, readTrace } from "./trace.ts";
-export { findAccepted, type MessageRouter, type NewMessage, type RoutedRow, type RoutePlan } from "./write-messages.ts";
+export {
+  countSteps,
+  findAccepted,
+  type MessageRouter,
+  type NewMessage,
+  type RoutedRow,
+  type RoutePlan,
+} from "./write-messages.ts";

@@ -31,8 +31,8 @@ export interface RoutedRow {
 }
 
 export interface MessageRouter {
-  /** Of one workspace; `steps` are their places among those of the same conversation, from 1. Null: the step routes all. */
-  plan(messages: readonly NewMessage[], steps: readonly number[], now: Date): Promise<RoutePlan | null>;
+  /** Of one workspace. Null: the step routes all. */
+  plan(messages: readonly NewMessage[], now: Date): Promise<RoutePlan | null>;
 }
 
 export interface NewMessage {
@@ -362,6 +362,7 @@ function quotesOf(messages: readonly NewMessage[]): Quote[] {
   });
 }
 
+/** The places of messages among those of the same conversation, from 1. */
 export function countSteps(messages: readonly NewMessage[]): { counts: Map<string, number>; ofMessages: number[] } {
   const counts = new Map<string, number>();
   const ofMessages = messages.map(({ conversationId }) => {

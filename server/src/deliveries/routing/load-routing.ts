@@ -1,4 +1,3 @@
-import type { BusRecord } from "../../bus/bus.ts";
 import { isConnected } from "../../channel-accounts/channel-accounts.ts";
 import { allPrepared, type Db, plainArray } from "../../lib/query.ts";
 import type { Account, Recipient, RoutedMessage } from "./plan.ts";
@@ -21,10 +20,7 @@ export interface AcceptedRecord {
 }
 
 /** In the order of the records. */
-export async function loadMessages(
-  db: Db,
-  records: readonly Pick<BusRecord<AcceptedRecord>, "value">[],
-): Promise<MessageToRoute[]> {
+export async function loadMessages(db: Db, records: readonly AcceptedRecord[]): Promise<MessageToRoute[]> {
   const rows = await allPrepared<MessageRow>(
     db,
     "load_messages_to_route",
@@ -34,15 +30,12 @@ export async function loadMessages(
      FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS r (workspace_id, message_id, place)
      JOIN messages m USING (workspace_id, message_id)
      ORDER BY r.place`,
-    [
-      plainArray(records.map((record) => record.value.workspaceId)),
-      plainArray(records.map((record) => record.value.messageId)),
-    ],
+    [plainArray(records.map((record) => record.workspaceId)), plainArray(records.map((record) => record.messageId))],
   );
   return rows.map(({ options, place, ...message }) => ({
     ...message,
     ...readOptions(options),
-    retryOf: records[place - 1]!.value.retryOf ?? null,
+    retryOf: records[place - 1]!.retryOf ?? null,
   }));
 }
 
@@ -67,18 +60,19 @@ export function readOptions(options: StoredOptions | null): FromOptions {
   };
 }
 
-export async function loadRecipients(
-  db: Db,
-  conversationIds: readonly string[],
-): Promise<(Recipient & { conversationId: string })[]> {
-  const rows = await allPrepared<RecipientRow>(
+export interface KnownRecipient extends Recipient {
+  conversationId: string;
+}
+
+export function loadRecipients(db: Db, conversationIds: readonly string[]): Promise<KnownRecipient[]> {
+  return allPrepared(
     db,
     "load_recipients",
-    `SELECT ${recipientColumns} FROM members m JOIN participants p USING (participant_id)
+    `SELECT m.conversation_id AS "conversationId", ${recipientColumns}
+     FROM members m JOIN participants p USING (participant_id)
      WHERE m.conversation_id = ANY ($1) AND p.deleted_at IS NULL ORDER BY m.conversation_id, m.ordinal`,
     [plainArray(conversationIds)],
   );
-  return rows.map((row) => ({ conversationId: row.conversation_id, ...toRecipient(row) }));
 }
 
 export interface Members {
@@ -94,11 +88,11 @@ export async function loadFewMembers(
   conversationIds: readonly string[],
   most: number,
 ): Promise<Map<string, Members>> {
-  const rows = await allPrepared<RecipientRow & { is_deleted: boolean }>(
+  const rows = await allPrepared<KnownRecipient & { isDeleted: boolean }>(
     db,
     "load_few_members",
     // In parts, so that no plan begins with all participants of the workspace, which the policies name.
-    `SELECT ${recipientColumns}, p.deleted_at IS NOT NULL AS is_deleted
+    `SELECT m.conversation_id AS "conversationId", ${recipientColumns}, p.deleted_at IS NOT NULL AS "isDeleted"
      FROM unnest($1::uuid[]) AS c (conversation_id)
      CROSS JOIN LATERAL (
        SELECT *, count(*) OVER () AS known FROM (
@@ -110,43 +104,22 @@ export async function loadFewMembers(
     [plainArray(conversationIds), workspaceId, most],
   );
   const members = new Map<string, Members>();
-  for (const [conversationId, theirs] of Map.groupBy(rows, (row) => row.conversation_id)) {
-    const recipients = theirs.filter((row) => !row.is_deleted).map(toRecipient);
-    members.set(conversationId, { ids: theirs.map((row) => row.participant_id).sort(), recipients });
+  for (const [conversationId, theirs] of Map.groupBy(rows, (row) => row.conversationId)) {
+    const ids = theirs.map((row) => row.participantId).sort();
+    members.set(conversationId, { ids, recipients: theirs.filter((row) => !row.isDeleted) });
   }
   return members;
 }
 
-const recipientColumns = `m.conversation_id, m.participant_id, p.kind, (
-  SELECT json_agg(json_build_array(a.channel, a.identifier, extract(epoch FROM a.last_heard_at) * 1000,
-    a.last_channel_account_id) ORDER BY a.ordinal)
-  FROM addresses a WHERE a.participant_id = m.participant_id
-) AS addresses`;
+/** SQL: a `Recipient` of a participant `p`. */
+export const recipientColumns = `p.participant_id AS "participantId", p.kind, coalesce((
+  SELECT json_agg(json_build_object('channel', a.channel, 'identifier', a.identifier,
+    'lastReceivedAt', extract(epoch FROM a.last_heard_at) * 1000, 'lastChannelAccountId', a.last_channel_account_id)
+    ORDER BY a.ordinal)
+  FROM addresses a WHERE a.participant_id = p.participant_id
+), '[]') AS addresses`;
 
-interface RecipientRow {
-  conversation_id: string;
-  participant_id: string;
-  kind: Recipient["kind"];
-  addresses: [string, string, number | null, string | null][] | null;
-}
-
-function toRecipient(row: RecipientRow): Recipient {
-  return {
-    participantId: row.participant_id,
-    kind: row.kind,
-    addresses: (row.addresses ?? []).map(([channel, identifier, lastReceivedAt, lastChannelAccountId]) => ({
-      channel,
-      identifier,
-      lastReceivedAt,
-      lastChannelAccountId,
-    })),
-  };
-}
-
-export async function loadAccounts(
-  db: Db,
-  workspaceIds: readonly string[],
-): Promise<(Account & { workspaceId: string })[]> {
+export function loadAccounts(db: Db, workspaceIds: readonly string[]): Promise<(Account & { workspaceId: string })[]> {
   return allPrepared(
     db,
     "load_accounts",

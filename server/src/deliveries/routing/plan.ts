@@ -85,15 +85,8 @@ function planRecipient(
   if (candidates.length === 0 && kind === "contact" && retryOf === null) {
     const channel = channels[0] ?? "none";
     const reason = channels.length === 0 ? "has no address" : `has no address on ${channels.join(", ")}`;
-    planned.push({
-      kind: "unroutable",
-      recipientId,
-      channel,
-      identifier: null,
-      code: "NO_ADDRESS",
-      reason,
-      route: why,
-    });
+    const nowhere = { recipientId, channel, identifier: null, route: why };
+    planned.push({ ...nowhere, kind: "unroutable", code: "NO_ADDRESS", reason });
   }
   return [...planned, ...(fallbackOrder === null ? candidates : firstOf(candidates))];
 }

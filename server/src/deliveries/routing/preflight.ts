@@ -1,20 +1,14 @@
 import type { PreflightRecipient, NewMessage as SendBody } from "../../../../contract/src/messages.ts";
 import type { Capabilities } from "../../connectors/connector.ts";
-import {
-  type Address,
-  describeParticipants,
-  findParticipantByAddress,
-  formatAddress,
-  requireUsersAt,
-} from "../../contacts/contacts.ts";
+import { type Address, findParticipantByAddress, formatAddress, requireUsersAt } from "../../contacts/contacts.ts";
 import { findConversation, type MessagingWindow, showWindow, windowOf } from "../../conversations/conversations.ts";
 import { type Principal, reachesContacts, seesAddressesOf } from "../../credentials/credentials.ts";
 import type { RequestDb } from "../../database-roles.ts";
 import type { ConversationId } from "../../lib/ids.ts";
-import { all, type Db } from "../../lib/query.ts";
+import { type Db, maybe } from "../../lib/query.ts";
 import { channelsOf } from "../../messages/messages.ts";
 import { splitText } from "../split-text.ts";
-import { loadAccounts, loadRecipients } from "./load-routing.ts";
+import { loadAccounts, loadRecipients, readOptions, recipientColumns } from "./load-routing.ts";
 import { type Account, type CapabilitiesOf, type PlannedDelivery, planDeliveries, type Recipient } from "./plan.ts";
 
 interface PreflightDeps {
@@ -44,8 +38,7 @@ export async function preflight(
     senderId,
     payloadType: body.payload.type,
     channels: channelsOf(body),
-    via: body.via ?? {},
-    fallbackOrder: body.fallback?.order ?? null,
+    ...readOptions(body),
     retryOf: null,
   };
   const planned = planDeliveries(message, recipients, accounts, capabilitiesOf);
@@ -75,20 +68,10 @@ async function personAt(db: Db, principal: Principal, to: Address): Promise<Reci
   const participantId = reachesContacts(principal)
     ? await findParticipantByAddress(db, workspaceId, to)
     : (await requireUsersAt(db, workspaceId, [{ address: to, field: "to" }]))[0]!;
-  const unknown = { participantId: "", kind: "contact" as const };
+  const found = `SELECT ${recipientColumns} FROM participants p WHERE participant_id = $1`;
+  const known = participantId === null ? null : await maybe<Recipient>(db, found, [participantId]);
   const addressOnly = { ...to, lastReceivedAt: null, lastChannelAccountId: null };
-  if (participantId === null) return { ...unknown, addresses: [addressOnly] };
-  const participant = (await describeParticipants(db, [participantId])).get(participantId);
-  const rows = await all<{ channel: string; identifier: string; received: Date | null; account: string | null }>(
-    db,
-    `SELECT channel, identifier, last_heard_at AS received, last_channel_account_id AS account
-     FROM addresses WHERE participant_id = $1 ORDER BY ordinal`,
-    [participantId],
-  );
-  const addresses = rows.map(({ channel, identifier, received, account }) => {
-    return { channel, identifier, lastReceivedAt: received?.getTime() ?? null, lastChannelAccountId: account };
-  });
-  return { participantId, kind: participant?.kind ?? "contact", addresses };
+  return known ?? { participantId: "", kind: "contact", addresses: [addressOnly] };
 }
 
 type Foreseen = Pick<PreflightRecipient, "channel_account_id" | "reason" | "needs" | "adaptations"> & {

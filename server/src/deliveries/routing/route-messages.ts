@@ -1,7 +1,7 @@
 import type { Bus, BusRecord } from "../../bus/bus.ts";
 import { derivedId } from "../../lib/ids.ts";
 import { inParts } from "../../lib/in-parts.ts";
-import type { Db } from "../../lib/query.ts";
+import { type Db, run } from "../../lib/query.ts";
 import { topics } from "../../topics.ts";
 import type { PipelineDeps } from "../pipeline-deps.ts";
 import {
@@ -12,7 +12,7 @@ import {
   type MessageToRoute,
 } from "./load-routing.ts";
 import { type PlannedDelivery, planDeliveries } from "./plan.ts";
-import { type NewDelivery, setSuperseded, writeDeliveries } from "./write-deliveries.ts";
+import { type NewDelivery, writeDeliveries } from "./write-deliveries.ts";
 
 type RouterDeps = Pick<PipelineDeps, "db" | "bus" | "eventNotifier" | "clock" | "capabilitiesOf">;
 
@@ -30,49 +30,46 @@ export async function routeMessages(deps: RouterDeps, records: readonly BusRecor
 
 async function routeBatch(deps: RouterDeps, records: readonly BusRecord<AcceptedRecord>[]): Promise<void> {
   const { db, bus, eventNotifier, clock, capabilitiesOf } = deps;
+  const values = records.map((record) => record.value);
   const conversationIds = [...new Set(records.map((record) => record.key))];
-  const workspaceIds = [...new Set(records.map((record) => record.value.workspaceId))];
+  const workspaceIds = [...new Set(values.map((value) => value.workspaceId))];
   // The key of a record is its conversation, so the three statements need not wait for each other.
   const [messages, recipients, accounts] = await Promise.all([
-    loadMessages(db, records),
+    loadMessages(db, values),
     loadRecipients(db, conversationIds),
     loadAccounts(db, workspaceIds),
   ]);
   const recipientsOf = Map.groupBy(recipients, (recipient) => recipient.conversationId);
   const accountsOf = Map.groupBy(accounts, (account) => account.workspaceId);
   const membersOf = ({ conversationId }: MessageToRoute) => recipientsOf.get(conversationId) ?? [];
-  const written: NewDelivery[] = [];
   for (const some of inParts(messages, (message) => membersOf(message).length, mostDeliveries)) {
     const deliveries = some.flatMap((message) => {
       const own = accountsOf.get(message.workspaceId) ?? [];
-      return planDeliveries(message, membersOf(message), own, capabilitiesOf).map((planned) =>
-        toDelivery(bus, message, planned),
-      );
+      const planned = planDeliveries(message, membersOf(message), own, capabilitiesOf);
+      return planned.map((one) => toDelivery(bus, message, one));
     });
-    const routed = new Map(some.map(({ conversationId, seq }) => [conversationId, { conversationId, seq }]));
-    const { channels } = await writeDeliveries(db, deliveries, [...routed.values()], new Date(clock.now()));
+    const routed = new Map(some.map(({ conversationId, seq }) => [conversationId, seq]));
+    const channels = await writeDeliveries(db, deliveries, routed, new Date(clock.now()));
     for (const channel of channels) bus.wake(topics.outgoing(channel));
     const changed = deliveries.filter(({ status }) => status !== "accepted");
     for (const workspaceId of new Set(changed.map((one) => one.workspaceId))) eventNotifier.notify(workspaceId);
-    for (const delivery of deliveries) written.push(delivery);
+    for (const message of some) await supersede(db, message, deliveries);
   }
-  await supersede(db, records, written);
 }
 
 /** A delivery with a fallback is no dead letter: a replay would reach the person twice. */
-async function supersede(
-  db: Db,
-  records: readonly BusRecord<AcceptedRecord>[],
-  deliveries: readonly NewDelivery[],
-): Promise<void> {
-  for (const { value } of records) {
-    const { messageId, retryOf } = value;
-    if (retryOf === undefined) continue;
-    const isReached = deliveries.some(
-      (one) => one.messageId === messageId && one.recipientId === retryOf.recipientId && one.status === "accepted",
-    );
-    await setSuperseded(db, messageId, retryOf, isReached);
-  }
+async function supersede(db: Db, message: MessageToRoute, deliveries: readonly NewDelivery[]): Promise<void> {
+  const { messageId, retryOf } = message;
+  if (retryOf === null) return;
+  const isReached = deliveries.some(
+    (one) => one.messageId === messageId && one.recipientId === retryOf.recipientId && one.status === "accepted",
+  );
+  await run(
+    db,
+    `UPDATE deliveries SET is_superseded = $4
+     WHERE message_id = $1 AND recipient_id = $2 AND channel = $3 AND is_superseded <> $4`,
+    [messageId, retryOf.recipientId, retryOf.channel, isReached],
+  );
 }
 
 export function toDelivery(
@@ -80,16 +77,14 @@ export function toDelivery(
   message: MessageToRoute,
   planned: PlannedDelivery,
 ): NewDelivery {
+  const { workspaceId, messageId, conversationId, seq } = message;
   const { recipientId, channel, identifier, route } = planned;
-  const { messageId, createdAt } = message;
+  const ofMessage = { workspaceId, messageId, conversationId, seq };
   const channelAccountId = planned.kind === "channel" ? planned.channelAccountId : null;
   const laneId = planned.kind === "channel" ? laneOf(planned.channelAccountId, planned.identifier) : null;
   return {
-    deliveryId: derivedId(createdAt.getTime(), messageId, recipientId, channel, identifier ?? ""),
-    workspaceId: message.workspaceId,
-    messageId,
-    conversationId: message.conversationId,
-    seq: message.seq,
+    ...ofMessage,
+    deliveryId: derivedId(message.createdAt.getTime(), messageId, recipientId, channel, identifier ?? ""),
     recipientId,
     channel,
     identifier,

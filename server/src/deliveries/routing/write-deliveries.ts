@@ -2,23 +2,19 @@ import type { MessageStatus } from "../../../../contract/src/messages.ts";
 import { type Column, columnValues, rowsOf } from "../../lib/columns.ts";
 import { commitsEarly, queryEarly } from "../../lib/early-commit.ts";
 import type { Pool } from "../../lib/postgres.ts";
-import { type Db, plainArray, run } from "../../lib/query.ts";
+import { plainArray } from "../../lib/query.ts";
 import type { RoutedRow } from "../../messages/messages.ts";
+import type { MessageToRoute } from "./load-routing.ts";
+import type { PlannedDelivery } from "./plan.ts";
 
-export interface NewDelivery {
+export interface NewDelivery
+  extends Pick<MessageToRoute, "workspaceId" | "messageId" | "conversationId" | "seq">,
+    Pick<PlannedDelivery, "recipientId" | "channel" | "identifier" | "route"> {
   deliveryId: string;
-  workspaceId: string;
-  messageId: string;
-  conversationId: string;
-  seq: number;
-  recipientId: string;
-  channel: string;
-  identifier: string | null;
   channelAccountId: string | null;
   laneId: string | null;
   partition: number | null;
   topic: string;
-  route: string;
   /** Time until the recipient's next channel is tried; null without one. */
   fallbackAfterSeconds: number | null;
   status: MessageStatus;
@@ -30,17 +26,11 @@ export interface NewDelivery {
   starter: string | null;
 }
 
-/** What became of deliveries: the ids of those that started, and the channels that have something to send. */
-export interface WrittenDeliveries {
-  started: Set<string>;
-  channels: string[];
-}
-
-export function toWritten(rows: readonly RoutedRow[]): WrittenDeliveries {
-  return {
-    started: new Set(rows.flatMap((row) => row.started ?? [])),
-    channels: rows.flatMap((row) => (row.started === null && row.channel !== null ? [row.channel] : [])),
-  };
+/** The ids of deliveries that started, and the channels that have something to send. */
+export function toWritten(rows: readonly RoutedRow[]) {
+  const started = new Set(rows.flatMap((row) => row.started ?? []));
+  const channels = rows.flatMap((row) => (row.started === null && row.channel !== null ? [row.channel] : []));
+  return { started, channels };
 }
 
 /** Columns of the type `planned_delivery` in migration 0032, in its order. Texts of people and explanations need escapes. */
@@ -72,47 +62,30 @@ export function plannedArray(seq = "i.seq"): string {
   return `array_agg(ROW(${values.join(", ")})::planned_delivery ORDER BY i.place)`;
 }
 
-/** The last message of a conversation that is routed; it and all before it are. */
-export interface RoutedSeq {
-  conversationId: string;
-  seq: number;
-}
-
-/** Writes the new deliveries and publishes what is to be sent: one round trip, one commit. */
+/**
+ * Writes the new deliveries and publishes what is to be sent: one round trip, one commit. `routed` has the last message of
+ * each conversation that is routed: it and all before it are. Returns the channels that have something to send.
+ */
 export async function writeDeliveries(
   db: Pool,
   deliveries: readonly NewDelivery[],
-  routed: readonly RoutedSeq[],
+  routed: ReadonlyMap<string, number>,
   now: Date,
-): Promise<WrittenDeliveries> {
-  if (routed.length === 0) return { started: new Set(), channels: [] };
+): Promise<string[]> {
+  if (routed.size === 0) return [];
   // Locks conversations in the order of their ids, as accepting does.
-  const sorted = routed.toSorted((a, b) => (a.conversationId < b.conversationId ? -1 : 1));
+  const conversationIds = [...routed.keys()].sort();
   const { rows } = await queryEarly<RoutedRow>(db, {
     name: "write_deliveries",
     text: statement,
     values: [
       now,
-      plainArray(sorted.map(({ conversationId }) => conversationId)),
-      plainArray(sorted.map(({ seq }) => seq)),
+      plainArray(conversationIds),
+      plainArray(conversationIds.map((conversationId) => routed.get(conversationId))),
       ...columnValues(deliveryColumns, deliveries),
     ],
   });
-  return toWritten(rows);
-}
-
-export async function setSuperseded(
-  db: Db,
-  messageId: string,
-  { recipientId, channel }: { recipientId: string; channel: string },
-  isSuperseded: boolean,
-): Promise<void> {
-  await run(
-    db,
-    `UPDATE deliveries SET is_superseded = $4
-     WHERE message_id = $1 AND recipient_id = $2 AND channel = $3 AND is_superseded <> $4`,
-    [messageId, recipientId, channel, isSuperseded],
-  );
+  return toWritten(rows).channels;
 }
 
 // The planner expects one row of a LIMIT that it does not know, and so looks conversations up by id, in order.

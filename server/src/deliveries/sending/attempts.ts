@@ -24,18 +24,16 @@ export interface AttemptDeps extends Pick<PipelineDeps, "db" | "bus" | "eventNot
 }
 
 /** `over`: nothing is left to send. `fenced`: see `Start`. `held`: the account cannot send. */
-export type AttemptResult =
-  | { kind: "over" }
-  | { kind: "fenced" }
-  | { kind: "held" }
-  | { kind: "again"; waitMs: number };
+export type AttemptResult = { kind: "over" | "fenced" | "held" } | { kind: "again"; waitMs: number };
 
 const batchSize = 256;
 /** See `BatcherOptions`: short compared with the response of a platform. */
 const paceMs = 10;
 const writeBackoff: Backoff = { firstMs: 250, longestMs: 5_000 };
+
+/** For batchers whose items must not be refused. */
 export function unbounded(clock: Clock) {
-  return { maxWaiting: Number.MAX_SAFE_INTEGER, maxWaitMs: Number.MAX_SAFE_INTEGER, paceMs, clock };
+  return { maxWaiting: Number.POSITIVE_INFINITY, paceMs, clock };
 }
 
 export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing: () => boolean }) {
@@ -64,7 +62,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     });
     if (start.kind === "started") return finishStarted(start, account, gate);
     gate.abandoned();
-    return start.kind === "settled" ? { kind: "over" } : start;
+    return start;
   }
 
   async function begin(deliveryId: string, channelAccountId: ChannelAccountId) {
@@ -86,7 +84,7 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     const startMs = clock.elapsed();
     const retriedForMs = account === null ? 0 : countedWaitMs(account, waitedMs, clock);
     const started = { ...delivery, retriedForMs };
-    const sent = account === null ? withoutAccount(started) : await send(account, started);
+    const sent = await send(account, started);
     const finished = judge(started, sent, capabilities.afterUnknown, policy, clock.elapsed() - startMs, random);
     gate.finished({
       outcome: sent.outcome,
@@ -105,14 +103,18 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
   }
 
-  async function send(account: ChannelAccount, started: StartedDelivery): Promise<SendResult> {
+  async function send(account: ChannelAccount | null, started: StartedDelivery): Promise<SendResult> {
+    const nothing = { exchanges: [], sentParts: started.sentParts, partCount: 1 };
+    if (account === null) {
+      const detail = "The channel account was deleted.";
+      return { ...nothing, outcome: { kind: "refused", reason: "CHANNEL_ACCOUNT_GONE", detail } };
+    }
     try {
       return await sendDelivery(connector, account, started, io);
     } catch (error) {
       // A connector must not throw. If one does, its outcome is unknown, and the lane must not loop.
       log.error({ err: error, channel, delivery_id: started.deliveryId }, "a connector failed");
-      const outcome = { kind: "unknown", detail: "The connector failed; see the log." } as const;
-      return { outcome, exchanges: [], sentParts: [...started.sentParts], partCount: 1 };
+      return { ...nothing, outcome: { kind: "unknown", detail: "The connector failed; see the log." } };
     }
   }
 
@@ -145,10 +147,8 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
         const [attempt] = toWrite;
         if (toWrite.length > 1) return (await Promise.all(toWrite.map((one) => finish([one])))).flat();
         if (attempt!.exchanges.length === 0) throw error;
-        log.error(
-          { err: error, channel, delivery_id: attempt!.deliveryId },
-          "an outcome is stored without its exchange",
-        );
+        const { deliveryId: delivery_id } = attempt!;
+        log.error({ err: error, channel, delivery_id }, "an outcome is stored without its exchange");
         toWrite = [{ ...attempt!, exchanges: [] }];
       }
     }
@@ -160,13 +160,4 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     /** Resolves when all known outcomes are written, or cannot be. */
     written: async () => void (await Promise.allSettled(writing)),
   };
-}
-
-function withoutAccount(started: StartedDelivery): SendResult {
-  const outcome = {
-    kind: "refused",
-    reason: "CHANNEL_ACCOUNT_GONE",
-    detail: "The channel account was deleted.",
-  } as const;
-  return { exchanges: [], sentParts: [...started.sentParts], partCount: 1, outcome };
 }

@@ -1,24 +1,21 @@
-import type { Exchange, SendOutcome } from "../../connectors/connector.ts";
+import type { SendOutcome } from "../../connectors/connector.ts";
 import { publishedColumns, publishStatuses } from "../../events/events.ts";
 import { type Column, columnValues, rowsOf } from "../../lib/columns.ts";
 import { queryEarly } from "../../lib/early-commit.ts";
 import { toStorable } from "../../lib/json.ts";
 import type { Pool } from "../../lib/postgres.ts";
 import { joinTexts, plainArray, splitTexts } from "../../lib/query.ts";
+import type { SendResult } from "./send-delivery.ts";
+import type { StartedDelivery } from "./start-attempts.ts";
 
-export interface FinishedAttempt {
-  workspaceId: string;
-  deliveryId: string;
-  channelAccountId: string;
-  messageId: string;
-  attempt: number;
-  startedAt: Date;
+export interface FinishedAttempt
+  extends Pick<
+      StartedDelivery,
+      "workspaceId" | "deliveryId" | "channelAccountId" | "messageId" | "attempt" | "startedAt"
+    >,
+    Omit<SendResult, "outcome"> {
   finishedAt: Date;
   outcome: SendOutcome["kind"];
-  exchanges: readonly Exchange[];
-  /** Ids of all parts that this and earlier attempts have sent. */
-  sentParts: readonly string[];
-  partCount: number;
   error: { code: string; message: string } | null;
   /** True for `sent` and for a dead letter. */
   isFinal: boolean;

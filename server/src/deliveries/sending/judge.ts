@@ -28,18 +28,18 @@ export function judge(
   const { workspaceId, deliveryId, channelAccountId, messageId, attempt, startedAt } = delivery;
   const finishedAt = new Date(startedAt.getTime() + tookMs);
   const ids = { workspaceId, deliveryId, channelAccountId, messageId };
-  const finished = { ...ids, attempt, startedAt, finishedAt, outcome: outcome.kind, ...results };
-  if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true, retryAfterMs: null };
+  const finished = { ...ids, attempt, startedAt, finishedAt, outcome: outcome.kind, ...results, retryAfterMs: null };
+  if (outcome.kind === "sent") return { ...finished, error: null, isFinal: true };
   const error = { code: codeOf(outcome), message: outcome.detail };
-  if (outcome.kind === "refused") return { ...finished, error, isFinal: true, retryAfterMs: null };
+  if (outcome.kind === "refused") return { ...finished, error, isFinal: true };
   // Without a retry limit: the account is at fault, not the message.
-  if (outcome.kind === "account_refused") return { ...finished, error, isFinal: false, retryAfterMs: null };
+  if (outcome.kind === "account_refused") return { ...finished, error, isFinal: false };
   const asked = outcome.kind === "retry" ? outcome.afterMs : null;
   const waitsForReceipt = outcome.kind === "unknown" && afterUnknown === "receipt";
   const waitMs = waitsForReceipt ? policy.unknownGraceMs : backoffMs(policy, attempt, asked, random);
   if (delivery.retriedForMs + tookMs + waitMs > policy.totalMs) {
     const message = `Given up after ${attempt} attempts. The last one: ${outcome.detail}`;
-    return { ...finished, error: { code: "RETRIES_EXHAUSTED", message }, isFinal: true, retryAfterMs: null };
+    return { ...finished, error: { code: "RETRIES_EXHAUSTED", message }, isFinal: true };
   }
   return { ...finished, error, isFinal: false, retryAfterMs: waitMs };
 }

@@ -7,8 +7,9 @@ import type { StartedDelivery } from "./start-attempts.ts";
 export interface SendResult {
   /** Of the last part that was sent. */
   outcome: SendOutcome;
-  exchanges: Exchange[];
-  sentParts: string[];
+  exchanges: readonly Exchange[];
+  /** Ids of all parts that this and earlier attempts have sent. */
+  sentParts: readonly string[];
   partCount: number;
 }
 

@@ -39,8 +39,8 @@ export function onePartBytes({ maxTextLength }: Pick<Capabilities, "maxTextLengt
   return maxTextLength - authorRoom;
 }
 
-/** `settled`: nothing is left to send. `fenced`: another process owns its partition, or has an attempt under way. */
-export type Start = StartedDelivery | { kind: "settled" } | { kind: "fenced" };
+/** `over`: nothing is left to send. `fenced`: another process owns its partition, or has an attempt under way. */
+export type Start = StartedDelivery | { kind: "over" | "fenced" };
 
 /**
  * Records attempts before their requests, and reads what to send. One result for each id, in order. The platform id of the
@@ -64,7 +64,7 @@ export async function startAttempts(
   return deliveryIds.map((deliveryId) => {
     const row = started.get(deliveryId);
     if (row !== undefined) return { ...row, kind: "started", startedAt: now, sentParts: row.sentParts ?? [] };
-    return { kind: pending.has(deliveryId) ? "fenced" : "settled" };
+    return { kind: pending.has(deliveryId) ? "fenced" : "over" };
   });
 }
 
