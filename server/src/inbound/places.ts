@@ -25,7 +25,7 @@ export interface InboundPlace {
 }
 
 /** One statement; one place for each message, in order. All are on one channel account. */
-export async function findPlaces(
+export function findPlaces(
   { db, bus }: { db: Db; bus: Bus },
   inbound: readonly InboundMessage[],
 ): Promise<InboundPlace[]> {
@@ -35,51 +35,37 @@ export async function findPlaces(
     ["quoted", "text", ({ event }) => event.quotedProviderMessageId],
     ["aliases", "text", ({ event }) => JSON.stringify(event.aliases)],
   ];
-  const rows = await allPrepared<PlaceRow>(
+  return allPrepared(
     db,
     "find_places",
-    `SELECT a.participant_id AS "senderId", q.message_id AS "quotedId", q.conversation_id AS "quotedConversationId",
+    `SELECT a.participant_id AS "senderId", r.route,
+       CASE r.route WHEN 'quoted' THEN q.conversation_id WHEN 'last_used' THEN last.conversation_id END AS "conversationId",
+       CASE WHEN q.message_id IS NOT NULL THEN
+         json_build_object('messageId', q.message_id, 'conversationId', q.conversation_id) END AS quoted,
        CASE WHEN i.quoted IS NOT NULL AND p.message_id IS NULL THEN (
          SELECT d.delivery_id FROM deliveries d WHERE d.channel = $3 AND d.partition = i.partition
            AND d.lane_id = i.lane_id AND d.is_pending AND d.attempt_started_at IS NOT NULL LIMIT 1) END AS "sendingId",
-       (SELECT true FROM members m WHERE m.conversation_id = q.conversation_id
-         AND m.participant_id = a.participant_id) IS NOT NULL AS "isQuotedMember",
-       last.conversation_id AS "lastConversationId",
-       (SELECT true FROM members m WHERE m.conversation_id = last.conversation_id
-         AND m.participant_id = a.participant_id) IS NOT NULL AND ${takesUnquoted("last.conversation_id")} AS "isLastOpen",
        (SELECT count(*) FROM addresses o WHERE o.workspace_id = $1 AND o.channel = $3
          AND o.identifier IN (SELECT json_array_elements_text(i.aliases::json))
-         AND o.participant_id = a.participant_id) AS "knownAliases"
+         AND o.participant_id = a.participant_id)
+         = (SELECT count(DISTINCT alias) FROM json_array_elements_text(i.aliases::json) AS alias) AS "knowsAliases"
      FROM ${rowsOf(columns, 4)}
      LEFT JOIN addresses a ON a.workspace_id = $1 AND a.channel = $3 AND a.identifier = i.identifier
      LEFT JOIN lanes l ON l.lane_id = i.lane_id
      CROSS JOIN LATERAL (SELECT ${continuationOf("l.last_conversation_id")} AS conversation_id) last
      LEFT JOIN provider_messages p ON p.channel_account_id = $2 AND p.provider_message_id = i.quoted
      LEFT JOIN messages q ON q.workspace_id = $1 AND q.message_id = p.message_id
+     CROSS JOIN LATERAL (SELECT CASE
+       WHEN ${isMember("q.conversation_id")} THEN 'quoted'
+       WHEN ${isMember("last.conversation_id")} AND ${takesUnquoted("last.conversation_id")} THEN 'last_used'
+       ELSE 'private' END AS route OFFSET 0) r
      ORDER BY i.place`,
     [workspaceId, channelAccountId, channel, ...columnValues(columns, inbound)],
   );
-  return rows.map(({ senderId, sendingId, quotedId, quotedConversationId, ...row }, index) => ({
-    senderId,
-    sendingId,
-    ...(row.isQuotedMember
-      ? { route: "quoted", conversationId: quotedConversationId }
-      : row.isLastOpen
-        ? { route: "last_used", conversationId: row.lastConversationId }
-        : { route: "private", conversationId: null }),
-    quoted: quotedId === null ? null : { messageId: quotedId, conversationId: quotedConversationId! },
-    knowsAliases: row.knownAliases === new Set(inbound[index]!.event.aliases).size,
-  }));
 }
 
-interface PlaceRow extends Pick<InboundPlace, "senderId" | "sendingId"> {
-  quotedId: MessageId | null;
-  quotedConversationId: ConversationId | null;
-  isQuotedMember: boolean;
-  lastConversationId: ConversationId | null;
-  isLastOpen: boolean;
-  knownAliases: number;
-}
+const isMember = (conversationId: string) =>
+  `(SELECT true FROM members m WHERE m.conversation_id = ${conversationId} AND m.participant_id = a.participant_id)`;
 
 function laneColumns(bus: Bus): Column<InboundMessage>[] {
   const lane = ({ account, event }: InboundMessage) => laneOf(account.channelAccountId, event.identifier);

@@ -4,7 +4,7 @@ import type { Receipt } from "../deliveries/deliveries.ts";
 import type { InboundMessage, ReadDeps } from "./inbound-message.ts";
 import type { KeptWebhook } from "./webhooks.ts";
 
-interface ReadWebhook {
+export interface ReadWebhook {
   receipts: Receipt[];
   messages: InboundMessage[];
 }
@@ -30,11 +30,8 @@ export async function readWebhook(deps: ReadDeps, webhook: KeptWebhook): Promise
     if (read % readAtATime === 0) await othersTurn();
   }
   if (ignored.length > 0) {
-    const [what] = ignored;
-    deps.log.info(
-      { webhook_id: webhook.webhookId, what, count: ignored.length },
-      "a webhook had no effect, or only some of its events had one",
-    );
+    const fields = { webhook_id: webhook.webhookId, what: ignored[0], count: ignored.length };
+    deps.log.info(fields, "a webhook had no effect, or only some of its events had one");
   }
   if (webhook.rawBody.length > longBytes) await othersTurn();
   return { receipts, messages };

@@ -5,7 +5,7 @@ import { newId } from "../lib/ids.ts";
 import { inParts } from "../lib/in-parts.ts";
 import { topics } from "../topics.ts";
 import type { ReceiveDeps } from "./inbound-message.ts";
-import { longBytes, readWebhook } from "./read-webhook.ts";
+import { longBytes, type ReadWebhook, readWebhook } from "./read-webhook.ts";
 import { type KeptWebhook, publishWebhooks, storing, type Webhook } from "./webhooks.ts";
 
 export interface WebhookStore {
@@ -75,16 +75,12 @@ export function openWebhookStore(deps: StoreDeps): WebhookStore {
   }
 
   /** Null when it cannot be read: the step tries again, and makes it a dead letter at last. */
-  async function tryToRead(webhook: KeptWebhook) {
-    try {
-      return await readWebhook(deps, webhook);
-    } catch (error) {
-      log.warn(
-        { err: error, webhook_id: webhook.webhookId },
-        "a webhook could not be read at once; it waits on the bus",
-      );
+  function tryToRead(webhook: KeptWebhook): Promise<ReadWebhook | null> {
+    return readWebhook(deps, webhook).catch((error) => {
+      const { webhookId: webhook_id } = webhook;
+      log.warn({ err: error, webhook_id }, "a webhook could not be read at once; it waits on the bus");
       return null;
-    }
+    });
   }
 
   async function publish(webhooks: readonly KeptWebhook[]): Promise<void> {
@@ -100,10 +96,8 @@ export function openWebhookStore(deps: StoreDeps): WebhookStore {
     try {
       await applyReceipts(deps, receipts, storing(webhooks, new Date(clock.now())));
     } catch (error) {
-      log.warn(
-        { err: error, webhooks: webhooks.length },
-        "receipts could not be applied at once; they wait on the bus",
-      );
+      const { length } = webhooks;
+      log.warn({ err: error, webhooks: length }, "receipts could not be applied at once; they wait on the bus");
       await publish(webhooks);
     }
     if (receipts.length === 0) return;
@@ -111,8 +105,5 @@ export function openWebhookStore(deps: StoreDeps): WebhookStore {
       eventNotifier.notify(workspaceId);
   }
 
-  return {
-    keep: async (webhook) => void (await batcher.submitOne(webhook)),
-    idle: () => batcher.idle(),
-  };
+  return { keep: batcher.submitOne, idle: batcher.idle };
 }
