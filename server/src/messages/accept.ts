@@ -45,9 +45,9 @@ interface AcceptOptions {
 const retryTotalMs = 5_000;
 const retryPauseMs = 50;
 /** See `BatcherOptions`: how long a commit of several messages may wait for more of them, in milliseconds. */
-const paceMs = 2;
-/** While one is planned another is written, and of a third the results are returned. */
-const commitsAtOnce = 3;
+const paceMs = 3;
+/** While one is written, the next is planned. More of them would be smaller, and cost more for each message. */
+const commitsAtOnce = 2;
 
 /** Accepts messages: many requests share a commit, and each gets its own response. */
 export class Acceptor {
