@@ -33,6 +33,7 @@ export class BatcherFull extends Error {
 
 interface Call<Item, Result> {
   items: readonly Item[];
+  keys: readonly string[];
   since: number;
   resolve: (results: Result[]) => void;
   reject: (error: unknown) => void;
@@ -65,7 +66,7 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
       if (calls.length === 0) break;
       const items = calls.flatMap((call) => call.items);
       lastSize = items.length;
-      const keys = keyOf === null ? [] : items.map(keyOf);
+      const keys = calls.flatMap((call) => call.keys);
       for (const key of keys) keysUnderWay.add(key);
       try {
         const results = await run(items);
@@ -96,13 +97,12 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
     for (; end < queue.length && blocked.length < maxBlocked; end += 1) {
       const call = queue[end]!;
       if (count > 0 && count + call.items.length > maxBatch) break;
-      const keys = keyOf === null ? [] : call.items.map(keyOf);
-      if (keys.every(isFree)) {
+      if (call.keys.every(isFree)) {
         calls.push(call);
         count += call.items.length;
       } else {
         blocked.push(call);
-        for (const key of keys) blockedKeys.add(key);
+        for (const key of call.keys) blockedKeys.add(key);
       }
     }
     queue = [...blocked, ...queue.slice(end)];
@@ -119,7 +119,7 @@ export function openBatcher<Item, Result>(options: BatcherOptions<Item, Result>)
       return Promise.reject(new BatcherFull("the oldest item has waited too long"));
     }
     return new Promise((resolve, reject) => {
-      queue.push({ items, since: now, resolve, reject });
+      queue.push({ items, keys: keyOf === null ? [] : items.map(keyOf), since: now, resolve, reject });
       waiting += items.length;
       if (runs >= maxRuns || isBlocked) return;
       runs += 1;
