@@ -31,7 +31,7 @@ export function findPlaces(
 ): Promise<InboundPlace[]> {
   const { workspaceId, channelAccountId, channel } = inbound[0]!.account;
   const columns: Column<InboundMessage>[] = [
-    ...laneColumns(bus),
+    ...laneColumns(bus, inbound),
     ["quoted", "text", ({ event }) => event.quotedProviderMessageId],
     ["aliases", "text", ({ event }) => JSON.stringify(event.aliases)],
   ];
@@ -67,8 +67,9 @@ export function findPlaces(
 const isMember = (conversationId: string) =>
   `(SELECT true FROM members m WHERE m.conversation_id = ${conversationId} AND m.participant_id = a.participant_id)`;
 
-function laneColumns(bus: Bus): Column<InboundMessage>[] {
-  const lane = ({ account, event }: InboundMessage) => laneOf(account.channelAccountId, event.identifier);
+function laneColumns(bus: Bus, inbound: readonly InboundMessage[]): Column<InboundMessage>[] {
+  const lanes = new Map(inbound.map((one) => [one, laneOf(one.account.channelAccountId, one.event.identifier)]));
+  const lane = (one: InboundMessage) => lanes.get(one)!;
   return [
     ["identifier", "text", ({ event }) => event.identifier],
     ["lane_id", "uuid", lane],
@@ -92,7 +93,7 @@ export async function noteReceived(
   if (received.length === 0) return;
   const { workspaceId, channelAccountId, channel } = received[0]!.account;
   const columns: Column<ReceivedMessage>[] = [
-    ...laneColumns(bus),
+    ...laneColumns(bus, received),
     ["conversation_id", "uuid", ({ conversationId }) => conversationId],
     ["provider_message_id", "text", ({ event }) => event.providerMessageId],
     ["message_id", "uuid", ({ messageId }) => messageId],
