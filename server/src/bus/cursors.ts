@@ -32,43 +32,28 @@ export async function renew(
   ownerId: string,
   leaseMs: number,
 ): Promise<RenewedRow[]> {
-  await shortenOthers(pool, topic, group, ownerId, leaseMs);
-  return all(pool, "SELECT * FROM bus_renew($1, $2, $3, make_interval(secs => $4))", [
-    topic,
-    group,
-    ownerId,
-    leaseMs / 1000,
-  ]);
+  const values = [topic, group, ownerId, leaseMs / 1000];
+  await run(pool, shortenOthers, values);
+  return all(pool, "SELECT * FROM bus_renew($1, $2, $3, make_interval(secs => $4))", values);
 }
 
 /**
  * No lease of another owner ends later than one that begins now, else the database's clock was set back, and the lease of
  * an owner that is gone would last as much longer. One that lives renews it in time.
  */
-async function shortenOthers(
-  pool: Pool,
-  topic: string,
-  group: string,
-  ownerId: string,
-  leaseMs: number,
-): Promise<void> {
-  await run(
-    pool,
-    `WITH consumers AS (
-       UPDATE bus_consumers SET expires_at = now() + make_interval(secs => $4)
-       WHERE topic = $1 AND consumer_group = $2 AND owner <> $3 AND expires_at > now() + make_interval(secs => $4)
-       RETURNING owner
-     ), locked AS MATERIALIZED (
-       SELECT partition FROM bus_cursors
-       WHERE topic = $1 AND consumer_group = $2 AND owner <> $3 AND lease_expires_at > now() + make_interval(secs => $4)
-         AND (SELECT count(*) FROM consumers) >= 0
-       ORDER BY partition FOR UPDATE
-     )
-     UPDATE bus_cursors c SET lease_expires_at = now() + make_interval(secs => $4)
-     FROM locked WHERE c.topic = $1 AND c.consumer_group = $2 AND c.partition = locked.partition`,
-    [topic, group, ownerId, leaseMs / 1000],
-  );
-}
+const shortenOthers = `
+WITH consumers AS (
+  UPDATE bus_consumers SET expires_at = now() + make_interval(secs => $4)
+  WHERE topic = $1 AND consumer_group = $2 AND owner <> $3 AND expires_at > now() + make_interval(secs => $4)
+  RETURNING owner
+), locked AS MATERIALIZED (
+  SELECT partition FROM bus_cursors
+  WHERE topic = $1 AND consumer_group = $2 AND owner <> $3 AND lease_expires_at > now() + make_interval(secs => $4)
+    AND (SELECT count(*) FROM consumers) >= 0
+  ORDER BY partition FOR UPDATE
+)
+UPDATE bus_cursors c SET lease_expires_at = now() + make_interval(secs => $4)
+FROM locked WHERE c.topic = $1 AND c.consumer_group = $2 AND c.partition = locked.partition`;
 
 export async function createCursors(pool: Pool, topic: string, group: string): Promise<void> {
   await run(
