@@ -106,7 +106,7 @@ function pay(rows: GuessRows, names: readonly BucketName[], nowMs: number): Gues
   return after;
 }
 
-/** Without times that are later than any that can be stored now: the clock was set back since, and nobody waits for it. */
+/** Clears times that lie further ahead than any that is stored now: the clock was set back since. */
 export function withoutFuture(row: GuessRow, name: BucketName, nowMs: number): GuessRow {
   const { burst, everyMs } = buckets[name];
   const latestMs = nowMs + longestTurnMs;

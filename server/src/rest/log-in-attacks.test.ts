@@ -166,7 +166,7 @@ test("a crowd of IP addresses that tries an account does not push a trusted IP a
   );
 });
 
-test("nobody waits for the old time when the database's clock was set back", async () => {
+test("after the database's clock was set back, no login waits until the time before", async () => {
   for (let n = 0; n < 2; n += 1) assert.equal((await right(home)).status, 200);
   for (let round = 0; round < 6; round += 1) await poll();
   assert.equal((await wrong(pollers[0]!)).status, 429);
