@@ -1,5 +1,5 @@
 import type { QueryConfig, QueryResult, QueryResultRow } from "pg";
-import { isServerError, type Pool } from "./postgres.ts";
+import { type Pool, withConnection } from "./postgres.ts";
 
 /**
  * SQL, in a statement of `queryEarly`: its commit does not wait for durable storage, so its locks end some milliseconds
@@ -18,22 +18,20 @@ export const isDurable = "(SELECT make_durable()) AS is_durable";
  * that ends with a crash of the server: a new one does not show what was lost. After an error it may have committed,
  * unless `isServerError`.
  */
-export async function queryEarly<Row extends QueryResultRow>(
+export function queryEarly<Row extends QueryResultRow>(
   db: Pick<Pool, "connect">,
   statement: QueryConfig,
 ): Promise<QueryResult<Row>> {
-  const client = await db.connect();
-  try {
-    const result = await client.query<Row>(statement);
-    await client.query(flush).catch((cause) => {
-      throw new Error("a commit may not be durable", { cause });
-    });
-    client.release();
-    return result;
-  } catch (error) {
-    client.release(isServerError(error) ? undefined : (error as Error));
-    throw error;
-  }
+  return withConnection(
+    () => db.connect(),
+    async (client) => {
+      const result = await client.query<Row>(statement);
+      await client.query(flush).catch((cause) => {
+        throw new Error("a commit may not be durable", { cause });
+      });
+      return result;
+    },
+  );
 }
 
 const flush = { name: "make_durable", text: "SELECT make_durable()" };

@@ -92,6 +92,22 @@ export function openPool<Role = unknown>(options: PoolOptions): pg.Pool & PoolOf
   return pool as pg.Pool & PoolOf<Role>;
 }
 
+/** Gives the connection back to its pool, or closes it after an error that may have left it unusable. */
+export async function withConnection<T>(
+  connect: () => Promise<PoolClient>,
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T> {
+  const client = await connect();
+  try {
+    const result = await work(client);
+    client.release();
+    return result;
+  } catch (error) {
+    client.release(isServerError(error) ? undefined : (error as Error));
+    throw error;
+  }
+}
+
 /** After an error of the commit itself the outcome is unknown, so repeat only work that is safe to run twice. */
 export async function transaction<T>(pool: Pick<Pool, "connect">, work: (tx: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { isServerError, type PoolOf } from "./postgres.ts";
+import { type PoolOf, withConnection } from "./postgres.ts";
 
 /** For row-level security. Sets the value only on a connection that had another: one scope costs nothing. */
 export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string): (value: string) => PoolOf<Role> {
@@ -20,21 +20,13 @@ export function openScopes<Role>(pool: pg.Pool & PoolOf<Role>, setting: string):
     return client;
   }
 
-  async function query(value: string, ...statement: Parameters<pg.PoolClient["query"]>): Promise<unknown> {
-    const client = await connect(value);
-    try {
-      const result = await client.query(...statement);
-      client.release();
-      return result;
-    } catch (error) {
-      client.release(isServerError(error) ? undefined : (error as Error));
-      throw error;
-    }
-  }
-
   return (value) =>
     ({
       connect: () => connect(value),
-      query: (...statement: Parameters<pg.PoolClient["query"]>) => query(value, ...statement),
+      query: (...statement: Parameters<pg.PoolClient["query"]>) =>
+        withConnection(
+          () => connect(value),
+          (client) => client.query(...statement) as unknown as Promise<unknown>,
+        ),
     }) as unknown as PoolOf<Role>;
 }
