@@ -7,11 +7,10 @@ import assert from "node:assert/strict";
 import { request } from "node:http";
 import { before, describe, test } from "node:test";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
-import { until } from "../server/src/testing/until.ts";
 import { authorizationTable, type Given, openPages, type Request, type Row } from "./src/authorization-table.ts";
 import { openKeys, type Refused, refusedCredentials } from "./src/callers.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
+import { changedTables, type Owner, openOwner, quiet, takeSnapshot } from "./src/owned-rows.ts";
 import { keptThings, newThings, type Things } from "./src/things.ts";
 import { anotherWorkspace, firstWorkspace, newUser, openReceiver, type Workspace } from "./src/workspace.ts";
 
@@ -56,13 +55,13 @@ describe("callers without access are refused, and nothing changes", () => {
     // Everything that the calls name is there before the first of them, and at rest.
     for (const { row } of closed) await row.call?.(givenBy(home.member.userId, kept));
     for (const { row } of closed) await Promise.all([keys.all(), ...keysOf(row)]);
-    await quiet();
+    await quiet(hub, owner);
   });
 
   for (const { route, row } of closed) {
     test(route, async () => {
       const request = await row.call!(givenBy(home.member.userId, kept));
-      await quiet();
+      await quiet(hub, owner);
       const before = await takeSnapshot(owner);
       for (const { name, authorization, code } of refused) {
         await expect(route, request, authorization, { status: 401, code }, name);
@@ -224,18 +223,4 @@ async function expect(
   assert.equal(answer.status, expected.status, `${route} by ${who} got ${answer.status}: ${said}`);
   if (expected.code !== undefined) assert.equal(JSON.parse(said).error.code, expected.code, `${route} by ${who}`);
   return said;
-}
-
-/** Nothing is on its way: no message, no event for an endpoint. */
-async function quiet(): Promise<void> {
-  await hub.settled();
-  await until("every endpoint has an attempt", async () => {
-    const [row] = await owner.all<{ waiting: string }>(
-      `SELECT (SELECT count(*) FROM webhook_deliveries WHERE status = 'pending') +
-        (SELECT count(*) FROM webhook_cursors c JOIN event_heads h USING (workspace_id)
-         WHERE c.position < h.last_position AND EXISTS (
-           SELECT FROM webhook_endpoints e WHERE e.workspace_id = c.workspace_id AND e.status = 'enabled')) AS waiting`,
-    );
-    return Number(row!.waiting) === 0;
-  });
 }

@@ -9,10 +9,10 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { freePort } from "../server/src/testing/free-port.ts";
 import { fillWorkspace } from "./src/fill-workspace.ts";
 import { startTestHub } from "./src/harness.ts";
-import { type Owner, openOwner } from "./src/owned-rows.ts";
+import { type Owner, openOwner, quietEndpoints } from "./src/owned-rows.ts";
 import { type Pointer, pointElsewhere, pointersOf } from "./src/pointers.ts";
 import { keptThings, newThings } from "./src/things.ts";
-import { anotherWorkspace, firstWorkspace, openReceiver, type Workspace } from "./src/workspace.ts";
+import { anotherWorkspace, firstWorkspace, openReceiver } from "./src/workspace.ts";
 
 const opened = closeAfterTests();
 let client: pg.Client;
@@ -30,7 +30,7 @@ before(async () => {
     await fillWorkspace(workspace, keptThings(newThings(workspace, receiver.url)), owner);
     await hub.settled();
   }
-  await disableEndpoints([ours, theirs]);
+  await quietEndpoints(hub, owner, [ours, theirs]);
   client = new pg.Client({ connectionString: hub.databaseUrl });
   await client.connect();
   opened.defer(() => client.end());
@@ -57,13 +57,4 @@ for (const verb of ["INSERT", "UPDATE"] as const) {
     assert.deepEqual(faults, []);
     assert.ok(taken > 10, `${taken} columns may name a row of the own workspace`);
   });
-}
-
-/** Disables the webhook endpoints, so that from here on only the test changes rows. */
-async function disableEndpoints(workspaces: Workspace[]): Promise<void> {
-  for (const { admin } of workspaces) {
-    for (const { webhook_endpoint_id } of (await admin.client.webhookEndpoints.list()).data) {
-      await admin.client.webhookEndpoints.change(webhook_endpoint_id, { status: "disabled" });
-    }
-  }
 }

@@ -9,7 +9,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { authorizationTable, type Row } from "./src/authorization-table.ts";
 import type { TestHub } from "./src/harness.ts";
 import { readOpenApi } from "./src/openapi.ts";
-import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
+import { changedTables, type Owner, openOwner, quiet, takeSnapshot } from "./src/owned-rows.ts";
 import { keptThings, openHome, type Things } from "./src/things.ts";
 import type { Workspace } from "./src/workspace.ts";
 
@@ -79,7 +79,7 @@ describe("fields that the hub writes are refused by name", () => {
       const schema = bodies.get(route);
       if (schema === undefined) return assert.equal((await requestOf(row)).body, undefined, "it takes no body");
       const request = await requestOf(row);
-      await hub.settled();
+      await quiet(hub, owner);
       const before = await takeSnapshot(owner);
       let tried = 0;
       for (const { path, body } of placesIn(request.body, [])) {

@@ -16,7 +16,7 @@ import { freePort } from "../server/src/testing/free-port.ts";
 import { authorizationTable, type Request, type Row } from "./src/authorization-table.ts";
 import { fillWorkspace } from "./src/fill-workspace.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
-import { changedTables, type Owner, openOwner, takeSnapshot } from "./src/owned-rows.ts";
+import { changedTables, type Owner, openOwner, quietEndpoints, takeSnapshot } from "./src/owned-rows.ts";
 import { type OwnedTable, ownedTables } from "./src/owned-tables.ts";
 import { keptThings, newThings, type Things } from "./src/things.ts";
 import { openStripping } from "./src/without-filters.ts";
@@ -46,12 +46,7 @@ before(async () => {
   await hub.settled();
   await fillWorkspace(theirs, theirThings, owner);
   await hub.settled();
-  // Endpoints get events all the time; from here on only the test changes rows.
-  for (const { client } of [ours.admin, theirs.admin]) {
-    for (const { webhook_endpoint_id } of (await client.webhookEndpoints.list()).data) {
-      await client.webhookEndpoints.change(webhook_endpoint_id, { status: "disabled" });
-    }
-  }
+  await quietEndpoints(hub, owner, [ours, theirs]);
   tables = await ownedTables(owner);
 });
 

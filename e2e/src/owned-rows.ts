@@ -1,4 +1,7 @@
 import pg from "pg";
+import { until } from "../../server/src/testing/until.ts";
+import type { TestHub } from "./harness.ts";
+import type { Workspace } from "./workspace.ts";
 
 /** Statements of the user that owns the schema: it sees all rows. */
 export type Owner = AsyncDisposable & {
@@ -43,4 +46,31 @@ export async function takeSnapshot(owner: Owner): Promise<Map<string, string>> {
 /** The tables that are not as they were. */
 export function changedTables(before: Map<string, string>, after: Map<string, string>): string[] {
   return [...after].filter(([name, print]) => before.get(name) !== print).map(([name]) => name);
+}
+
+/** Waits until nothing is on its way: no message, no event for a webhook endpoint. */
+export async function quiet(hub: TestHub, owner: Owner): Promise<void> {
+  await hub.settled();
+  await until("every endpoint has an attempt", async () => {
+    const [row] = await owner.all<{ waiting: string }>(
+      `SELECT (SELECT count(*) FROM webhook_deliveries WHERE status = 'pending') +
+        (SELECT count(*) FROM webhook_cursors c JOIN event_heads h USING (workspace_id)
+         WHERE c.position < h.last_position AND EXISTS (
+           SELECT FROM webhook_endpoints e WHERE e.workspace_id = c.workspace_id AND e.status = 'enabled')) AS waiting`,
+    );
+    return Number(row!.waiting) === 0;
+  });
+}
+
+/**
+ * From here on only the test changes rows: the webhook endpoints ask for an event that does not happen. They stay
+ * enabled, because what still waited for a disabled one is given up later, by maintenance.
+ */
+export async function quietEndpoints(hub: TestHub, owner: Owner, workspaces: readonly Workspace[]): Promise<void> {
+  for (const { admin } of workspaces) {
+    for (const { webhook_endpoint_id } of (await admin.client.webhookEndpoints.list()).data) {
+      await admin.client.webhookEndpoints.change(webhook_endpoint_id, { events: ["webhook_endpoint.enabled"] });
+    }
+  }
+  await quiet(hub, owner);
 }
