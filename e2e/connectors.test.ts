@@ -201,7 +201,9 @@ for (const { channel, capabilities, handshake } of connectors) {
       await ana.writes("twice?");
       await hub.settled();
       // A platform may put several events into one webhook, so events are counted, not webhooks.
-      const { rows } = await hub.db.query<{ body: string }>("SELECT convert_from(body, 'UTF8') AS body FROM webhooks");
+      const { rows } = await hub.db.query<{ body: string }>(
+        "SELECT convert_from(body, 'UTF8') AS body FROM webhooks WHERE body_size IS NULL",
+      );
       assert.equal(rows.flatMap(({ body }) => body.split(repeated).slice(1)).length, 2);
       const { data } = await hub.client.conversations.messages(conversation_id, { after_seq: 1 });
       assert.deepEqual(

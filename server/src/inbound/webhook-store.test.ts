@@ -5,7 +5,7 @@ import { all, one } from "../lib/query.ts";
 import { type PipelineOptions, startPipeline } from "../testing/test-pipeline.ts";
 import { receiveWebhooks } from "./receive.ts";
 import { openWebhookStore } from "./webhook-store.ts";
-import type { InboundRecord } from "./webhooks.ts";
+import { type InboundRecord, loadWebhooks } from "./webhooks.ts";
 
 test("receipts are applied in the commit that stores their webhook, and nothing is put on the bus", async () => {
   await using calls = await open();
@@ -27,6 +27,28 @@ test("receipts of both parts of a text, in one webhook, are applied at once", as
   await calls.platformCalls(receipt(ids![0]!, "read"), receipt(ids![1]!, "delivered"));
   assert.equal((await line.deliveryOf(messageId)).status, "delivered");
   assert.deepEqual(await calls.published(), []);
+});
+
+test("a long webhook of receipts is stored compressed, and read again as it came", async () => {
+  await using calls = await open();
+  const { line } = calls;
+  const sent = await calls.send("oi");
+  const receipts = Array.from({ length: 50 }, (_, index) => receipt(`unknown-${index}`, "delivered"));
+  const rawBody = Buffer.from(JSON.stringify([...receipts, receipt(sent.id, "read")]));
+  await calls.store.keep({ workspaceId: line.workspaceId, channelAccountId: line.accountId, headers: {}, rawBody });
+  assert.equal((await line.deliveryOf(sent.messageId)).status, "read");
+  const stored = await one<{ id: string; bytes: number; size: number }>(
+    line.pool,
+    `SELECT webhook_id AS id, octet_length(body) AS bytes, body_size AS size FROM webhooks`,
+  );
+  assert.equal(stored.size, rawBody.length);
+  assert.ok(stored.bytes < rawBody.length / 4, `${stored.bytes} of ${rawBody.length} bytes`);
+  // As after a commit whose response was lost: then it is published as well.
+  const { webhooks } = await loadWebhooks(line.pool, [stored.id]);
+  assert.deepEqual(
+    webhooks.map((webhook) => webhook.rawBody),
+    [rawBody],
+  );
 });
 
 test("a webhook with a message, or in a process without the step, is published", async () => {

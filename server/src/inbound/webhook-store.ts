@@ -6,7 +6,7 @@ import { inParts } from "../lib/in-parts.ts";
 import { topics } from "../topics.ts";
 import type { ReceiveDeps } from "./inbound-message.ts";
 import { longBytes, type ReadWebhook, readWebhook } from "./read-webhook.ts";
-import { type KeptWebhook, publishWebhooks, storing, type Webhook } from "./webhooks.ts";
+import { compress, type KeptWebhook, publishWebhooks, storing, type Webhook } from "./webhooks.ts";
 
 export interface WebhookStore {
   /** Resolves when the webhook is durable. Throws `BatcherFull` when too many wait. */
@@ -94,7 +94,8 @@ export function openWebhookStore(deps: StoreDeps): WebhookStore {
     const webhooks = some.map(({ webhook }) => webhook);
     const receipts = some.flatMap((one) => one.receipts);
     try {
-      await applyReceipts(deps, receipts, storing(webhooks, new Date(clock.now())));
+      const stored = await Promise.all(webhooks.map(compress));
+      await applyReceipts(deps, receipts, storing(stored, new Date(clock.now())));
     } catch (error) {
       const { length } = webhooks;
       log.warn({ err: error, webhooks: length }, "receipts could not be applied at once; they wait on the bus");

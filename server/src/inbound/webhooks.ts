@@ -1,3 +1,5 @@
+import { promisify } from "node:util";
+import { gunzip, gzip } from "node:zlib";
 import type { Bus } from "../bus/bus.ts";
 import type { StoredWith } from "../deliveries/deliveries.ts";
 import { commitsEarly, queryEarly } from "../lib/early-commit.ts";
@@ -17,24 +19,38 @@ export interface Webhook {
 
 export interface KeptWebhook extends Webhook {
   webhookId: string;
+  /** What is stored in place of `rawBody`. */
+  gzip?: Buffer;
 }
 
 export interface InboundRecord {
   webhookId: string;
 }
 
-/** A part of a statement that stores webhooks as they came. Safe to repeat. */
+const [toGzip, fromGzip] = [promisify(gzip), promisify(gunzip)];
+
+/** Bytes of a body from which on it is compressed: a shorter one would save little. */
+const longBody = 2_000;
+
+/** For a webhook that is hardly ever read again: its receipts are a fifth as long. */
+export async function compress(webhook: KeptWebhook): Promise<KeptWebhook> {
+  const { rawBody } = webhook;
+  return rawBody.length < longBody ? webhook : { ...webhook, gzip: await toGzip(rawBody, { level: 1 }) };
+}
+
+/** A part of a statement that stores webhooks. Safe to repeat. */
 export function storing(webhooks: readonly KeptWebhook[], now: Date): StoredWith {
-  const bodies = webhooks.map((webhook) => webhook.rawBody);
+  const bodies = webhooks.map((webhook) => webhook.gzip ?? webhook.rawBody);
   const starts = [1];
   for (const { length } of bodies) starts.push(starts.at(-1)! + length);
   return {
     text: (first) => `kept AS (
-      INSERT INTO webhooks (webhook_id, workspace_id, channel_account_id, headers, body, received_at)
-      SELECT id, workspace_id, channel_account_id, headers::jsonb, substring($${first + 6}::bytea FROM start FOR length),
+      INSERT INTO webhooks (webhook_id, workspace_id, channel_account_id, headers, body, body_size, received_at)
+      SELECT id, workspace_id, channel_account_id, headers::jsonb, substring($${first + 6}::bytea FROM start FOR length), size,
         $${first}::timestamptz
       FROM unnest($${first + 1}::uuid[], $${first + 2}::uuid[], $${first + 3}::uuid[], ${splitTexts(`$${first + 4}`)},
-        $${first + 5}::int[], $${first + 7}::int[]) AS w (id, workspace_id, channel_account_id, headers, start, length)
+        $${first + 5}::int[], $${first + 7}::int[], $${first + 8}::int[])
+        AS w (id, workspace_id, channel_account_id, headers, start, length, size)
       ON CONFLICT DO NOTHING
     )`,
     values: [
@@ -46,6 +62,7 @@ export function storing(webhooks: readonly KeptWebhook[], now: Date): StoredWith
       plainArray(starts.slice(0, -1)),
       Buffer.concat(bodies),
       plainArray(bodies.map(({ length }) => length)),
+      plainArray(webhooks.map(({ gzip, rawBody }) => (gzip === undefined ? null : rawBody.length))),
     ],
   };
 }
@@ -73,16 +90,23 @@ export async function loadWebhooks(
   db: Db,
   webhookIds: readonly string[],
 ): Promise<{ webhooks: KeptWebhook[]; count: number }> {
-  const webhooks = await allPrepared<KeptWebhook & OfPage & { place: number }>(
+  const rows = await allPrepared<KeptWebhook & OfPage & { place: number; bodySize: number | null }>(
     db,
     "load_webhooks",
     withinPage(
       `SELECT i.place, w.webhook_id AS "webhookId", w.workspace_id AS "workspaceId",
-         w.channel_account_id AS "channelAccountId", w.headers, w.body AS "rawBody"
+         w.channel_account_id AS "channelAccountId", w.headers, w.body AS "rawBody",
+         w.body_size AS "bodySize"
        FROM unnest($1::uuid[]) WITH ORDINALITY AS i (webhook_id, place) JOIN webhooks w USING (webhook_id)`,
-      { size: `octet_length("rawBody")`, order: "place" },
+      { size: `coalesce("bodySize", octet_length("rawBody"))`, order: "place" },
     ),
     [webhookIds],
+  );
+  const webhooks = await Promise.all(
+    rows.map(async ({ bodySize, ...webhook }) => {
+      if (bodySize !== null) webhook.rawBody = await fromGzip(webhook.rawBody, { maxOutputLength: bodySize });
+      return webhook;
+    }),
   );
   const last = webhooks.at(-1);
   return { webhooks, count: last?.more_follow ? last.place : webhookIds.length };

@@ -129,7 +129,8 @@ const traceEntries = `WITH ${changes},
   FROM deliveries d CROSS JOIN LATERAL attempts_of(d) a WHERE ${isOfMessage}
   UNION ALL
   SELECT ${isoTime("received_at")}, ${keyOf("received_at", 3, "webhook_id")}, json_build_object('what', 'webhook',
-    'webhook_id', webhook_id, 'channel_account_id', channel_account_id, 'size_bytes', length(body), 'error', error)
+    'webhook_id', webhook_id, 'channel_account_id', channel_account_id, 'size_bytes', coalesce(body_size, length(body)),
+    'error', error)
   FROM webhooks WHERE workspace_id = $1 AND webhook_id IN (
     SELECT (entry ->> 'webhook_id')::uuid FROM changes UNION SELECT (origin ->> 'webhook_id')::uuid FROM message)
   UNION ALL
