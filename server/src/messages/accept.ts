@@ -45,7 +45,7 @@ interface AcceptOptions {
 const retryTotalMs = 5_000;
 const retryPauseMs = 50;
 /** See `BatcherOptions`: how long a commit of several messages may wait for more of them, in milliseconds. */
-const paceMs = 3;
+const paceMs = 6;
 /** While one is written, the next is planned. More of them would be smaller, and cost more for each message. */
 const commitsAtOnce = 2;
 
