@@ -103,6 +103,9 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
   return { http, close: async () => void (await Promise.all([open.destroy(), guarded.destroy()])) };
 }
 
+/** Made once: the stack trace of an error takes microseconds. */
+const ended = new Error("The exchange has ended");
+
 /** One request, from its wait for a connection to the last byte of the response. */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly #cut: AnswerCut | undefined;
@@ -165,7 +168,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #onAbort = (): void => this.#fail(new Error("The request was aborted", { cause: this.#signal!.reason }));
 
   #succeed(): void {
-    if (!this.#close(new Error("The exchange has ended"))) return;
+    if (!this.#close(ended)) return;
     const body = Buffer.concat(this.#kept)
       .toString()
       .replace(/^\uFEFF/, "");
