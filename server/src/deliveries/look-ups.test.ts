@@ -38,7 +38,8 @@ test("a message reads its own rows, however many people and conversations there 
   const after = await readRows(line);
   for (const table of grown) {
     const perMessage = (after[table]! - before[table]!) / (rounds * together);
-    assert.ok(perMessage < 30, `a message reads ${perMessage} rows of ${table}`);
+    // Of thousands: old versions of its own rows count, too.
+    assert.ok(perMessage < 100, `a message reads ${perMessage} rows of ${table}`);
   }
 });
 
