@@ -1,5 +1,16 @@
 import { until } from "../../server/src/testing/until.ts";
 
+/** A file that a platform got from us. Before the platform has fetched a link, only the caption is known. */
+export interface PlatformMedia {
+  media_id: string | null;
+  mime_type: string | null;
+  filename: string | null;
+  bytes: number | null;
+  /** Lower-case hex. */
+  sha256: string | null;
+  caption: string | null;
+}
+
 /** What a platform got from us. */
 export interface PlatformMessage {
   channel: string;
@@ -9,6 +20,7 @@ export interface PlatformMessage {
   provider_message_id: string;
   kind: string;
   text: string | null;
+  media: PlatformMedia | null;
   // biome-ignore lint/suspicious/noExplicitAny: each platform's own request
   raw: any;
   received_at: string;
@@ -41,6 +53,7 @@ export interface Fault {
   delay_ms?: number;
   for_ms?: number;
   to?: string;
+  call?: "send" | "upload" | "download";
   retry_after_s?: number;
   code?: number;
   destroy?: boolean;
@@ -59,7 +72,16 @@ export type InboundPayload =
   | { type: "text"; text: string }
   | { type: "location"; latitude: number; longitude: number; name?: string }
   | { type: "reaction"; message_id: string; emoji: string }
-  | { type: "file"; content_type: string; filename?: string; caption?: string };
+  | {
+      type: "file";
+      content_type: string;
+      filename?: string;
+      caption?: string;
+      /** The bytes in base64. */
+      content?: string;
+      /** Instead of `content`: the bytes to generate. */
+      size?: number;
+    };
 
 interface Inbound {
   channel: string;

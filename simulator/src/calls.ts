@@ -1,11 +1,14 @@
+import { createReadStream } from "node:fs";
 import type { FastifyReply } from "fastify";
-import type { Fault, FaultName } from "./faults.ts";
+import type { CallKind, Fault, FaultName } from "./faults.ts";
 import type { ReceivedMessage, StoredMessage } from "./messages.ts";
 import { maxWaitingForSends } from "./webhooks/webhooks.ts";
 import type { World } from "./world.ts";
 
 export type Answer =
   | { kind: "json"; status: number; body: string; headers?: Record<string, string> }
+  /** The bytes of a file on disk. */
+  | { kind: "file"; path: string; bytes: number; contentType: string }
   | { kind: "reset" }
   /** Nothing is said for so long, then the socket is destroyed. */
   | { kind: "silence"; forMs: number };
@@ -41,6 +44,11 @@ function give(reply: FastifyReply, answer: Answer): void {
     reply.code(answer.status).header("content-type", "application/json; charset=UTF-8").send(answer.body);
     return;
   }
+  if (answer.kind === "file") {
+    const headers = { "content-type": answer.contentType, "content-length": String(answer.bytes) };
+    reply.headers(headers).send(createReadStream(answer.path));
+    return;
+  }
   reply.hijack();
   const socket = reply.raw.socket;
   if (answer.kind === "reset") socket?.resetAndDestroy();
@@ -50,37 +58,39 @@ function give(reply: FastifyReply, answer: Answer): void {
 const defaultSlowMs = 2_000;
 const defaultSilenceMs = 30_000;
 
-/** Why a send was not accepted though nothing is wrong with it. */
+/** Why a call was not accepted though nothing is wrong with it. */
 export type Refusal = "rate_limit" | "server_error" | "permanent" | "overloaded";
 
 const refusals: readonly FaultName[] = ["connection_reset", "rate_limit", "server_error", "permanent"];
 
-interface SendRules {
+interface CallRules {
   channel: string;
+  call: CallKind;
   refuse(refusal: Refusal, fault: Fault | undefined): Answer;
 }
 
 /**
- * Runs one send through the faults: it may be delayed, refused, reset, or accepted without a response.
+ * Runs one call through the faults: it may be delayed, refused, reset, or accepted without a response.
  * `accept` validates, records and responds; it runs at most once. `to` is undefined when the call names no recipient.
  */
-export async function runSend(
+export async function runCall(
   { faults, webhooks }: World,
-  rules: SendRules,
+  rules: CallRules,
   to: string | undefined,
-  accept: () => Answer,
+  accept: () => Answer | Promise<Answer>,
 ): Promise<Answer> {
-  const slow = faults.hit(rules.channel, ["slow"], to);
+  const hit = (names: readonly FaultName[]) => faults.hit(rules.channel, names, to, rules.call);
+  const slow = hit(["slow"]);
   if (slow) await wait(slow.delay_ms ?? defaultSlowMs);
-  const refused = faults.hit(rules.channel, refusals, to);
+  const refused = hit(refusals);
   if (refused?.fault === "connection_reset") return { kind: "reset" };
   if (refused) return rules.refuse(refused.fault as Refusal, refused);
-  if (webhooks.waiting >= maxWaitingForSends) return rules.refuse("overloaded", undefined);
+  if (rules.call === "send" && webhooks.waiting >= maxWaitingForSends) return rules.refuse("overloaded", undefined);
 
-  const answer = accept();
-  const wasAccepted = answer.kind === "json" && answer.status === 200;
+  const answer = await accept();
+  const wasAccepted = answer.kind === "file" || (answer.kind === "json" && answer.status === 200);
   if (!wasAccepted) return answer;
-  const silent = faults.hit(rules.channel, ["timeout_after_accept"], to);
+  const silent = hit(["timeout_after_accept"]);
   return silent ? { kind: "silence", forMs: silent.delay_ms ?? defaultSilenceMs } : answer;
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import type { Account } from "./accounts.ts";
 import type { FaultName } from "./faults.ts";
+import type { Upload } from "./media/media-store.ts";
 import type { StoredMessage } from "./messages.ts";
 import type { ChannelSettings } from "./settings.ts";
 import type { WebhookEvent, WebhookRules } from "./webhooks/event.ts";
@@ -28,9 +29,11 @@ export interface OpenFace {
   /** Adds the platform's own API to a server that is already prefixed and encapsulated. */
   serve(app: FastifyInstance): void;
   /** A person does something; the webhook is on its way when this returns. Throws a `Problem` when it cannot be. */
-  inbound(account: Account, input: Inbound): Record<string, unknown>;
+  inbound(account: Account, input: Inbound): Record<string, unknown> | Promise<Record<string, unknown>>;
   receipt(message: StoredMessage, receipt: Receipt): void;
   block(account: Account, person: string, blocked: boolean): void;
+  /** Makes the URLs of this file, or of all files, expire now; what they name stays. */
+  expireUrls(mediaId: string | undefined): void;
   /** The webhooks that a stored message promised when it was accepted: read back from the journal. */
   promised(message: StoredMessage, firstNumber: number, promise: unknown): WebhookEvent[];
   /** Takes note of a message or webhook from an earlier run, so that no id is given twice. */
@@ -53,7 +56,16 @@ export type InboundPayload =
   | { type: "text"; text: string }
   | { type: "location"; latitude: number; longitude: number; name?: string | undefined }
   | { type: "reaction"; message_id: string; emoji: string }
-  | { type: "file"; content_type: string; filename?: string | undefined; caption?: string | undefined };
+  | InboundFile;
+
+/** The face keeps the upload, or leaves it to the caller to discard. */
+export interface InboundFile {
+  type: "file";
+  content_type: string;
+  filename?: string | undefined;
+  caption?: string | undefined;
+  upload: Upload;
+}
 
 /** A status by hand. `code` and `title` belong to `failed`. */
 export interface Receipt {

@@ -68,6 +68,39 @@ test("slow waits and then works; down refuses every call of its channel only", a
   assert.equal((await driver.sendText(ana, "x")).status, 200);
 });
 
+test("faults hit uploads and downloads too, and can be limited to one kind of call", async () => {
+  await using driver = await openDriver();
+  const image = () => driver.upload("x", "image/png");
+  const { id } = (await image()).body;
+  const { url } = (await driver.graph("GET", id)).body;
+  const download = () => fetch(url, { headers: { authorization: `Bearer ${defaultWhatsAppAccount.access_token}` } });
+
+  await fault(driver, { channel: "whatsapp", fault: "rate_limit", call: "download", count: 2, retry_after_s: 7 });
+  assert.deepEqual([(await image()).status, (await driver.sendText(ana, "x")).status], [200, 200]);
+  const limited = await driver.graph("GET", id);
+  assert.deepEqual([limited.status, limited.headers.get("retry-after"), limited.body.error.code], [429, "7", 4]);
+  assert.deepEqual([(await download()).status, (await download()).status], [429, 200]);
+
+  await fault(driver, { channel: "whatsapp", fault: "server_error", count: 1 });
+  assert.equal((await image()).status, 500);
+  await fault(driver, { channel: "whatsapp", fault: "permanent", call: "upload", count: 1 });
+  assert.equal((await image()).body.error.code, 131053);
+  await fault(driver, { channel: "whatsapp", fault: "timeout_after_accept", call: "upload", count: 1, delay_ms: 30 });
+  await assert.rejects(image());
+  await fault(driver, { channel: "whatsapp", fault: "connection_reset", call: "download", count: 1 });
+  await assert.rejects(download());
+  await fault(driver, { channel: "whatsapp", fault: "slow", call: "download", count: 1, delay_ms: 60 });
+  const start = Date.now();
+  assert.equal(await (await download()).text(), "x");
+  assert.ok(Date.now() - start >= 55);
+  await fault(driver, { channel: "whatsapp", fault: "down", count: 2 });
+  assert.deepEqual([(await image()).status, (await download()).status], [503, 503]);
+
+  await fault(driver, { channel: "telegram", fault: "rate_limit", call: "download", count: 1 });
+  assert.equal((await driver.bot("sendMessage", { chat_id: 5, text: "x" })).status, 200);
+  assert.equal((await driver.bot("getFile", { file_id: "x" })).status, 429);
+});
+
 test("a fault can be limited to one person and to a duration", async () => {
   let now = Date.UTC(2026, 0, 1);
   await using driver = await openDriver({ now: () => now });

@@ -3,7 +3,7 @@ import type { Random } from "./random.ts";
 
 const maxFaults = 1_000;
 
-/** What can be broken on purpose. The first eight meet a send, the last three a webhook. */
+/** What can be broken on purpose. The first eight meet a call, the last three a webhook. */
 export const faultNames = [
   "rate_limit",
   "server_error",
@@ -20,6 +20,11 @@ export const faultNames = [
 
 export type FaultName = (typeof faultNames)[number];
 
+/** A message, a file that a business uploads, or one that it fetches. */
+export const callKinds = ["send", "upload", "download"] as const;
+
+export type CallKind = (typeof callKinds)[number];
+
 interface FaultOrder {
   channel: string;
   fault: FaultName;
@@ -30,6 +35,8 @@ interface FaultOrder {
   delay_ms?: number | undefined;
   for_ms?: number | undefined;
   to?: string | undefined;
+  /** The only kind of call that it hits. */
+  call?: CallKind | undefined;
   /** `rate_limit`: the seconds that the platform asks for. Default 1. */
   retry_after_s?: number | undefined;
   code?: number | undefined;
@@ -85,11 +92,12 @@ export class Faults {
   }
 
   /** The first of the named faults, oldest first, that hits now; its hit is counted. */
-  hit(channel: string, names: readonly FaultName[], to: string | undefined): Fault | undefined {
+  hit(channel: string, names: readonly FaultName[], to: string | undefined, call?: CallKind): Fault | undefined {
     if (this.#faults.length === 0) return undefined;
     for (const fault of this.#faults) {
       if (fault.channel !== channel || !names.includes(fault.fault)) continue;
       if (fault.to !== undefined && fault.to !== to) continue;
+      if (fault.call !== undefined && fault.call !== call) continue;
       if (!this.isActive(fault) || fault.chance.next() >= (fault.probability ?? 1)) continue;
       fault.hits += 1;
       return fault;

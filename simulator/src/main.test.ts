@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, fork, type SpawnOptions, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, openAsBlob, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -40,6 +41,43 @@ test("a message that got its response survives kill -9", async () => {
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test(
+  "100 MB go up and down without being held in memory",
+  { skip: process.platform !== "linux" && "Linux shows the memory of a process in /proc" },
+  async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "simulator-"));
+    const { child, url } = await start(["--port", "0"]);
+    try {
+      const file = path.join(folder, "a.pdf");
+      writeFileSync(file, "%PDF");
+      truncateSync(file, 100 << 20);
+      const headers = { authorization: `Bearer ${account.access_token}` };
+      const roundTrip = async (content: Blob) => {
+        const body = new FormData();
+        body.set("messaging_product", "whatsapp");
+        body.set("file", content, "a.pdf");
+        const graph = `${url}/whatsapp/${account.phone_number_id}`;
+        const uploaded = (await (await fetch(`${graph}/media`, { method: "POST", headers, body })).json()) as {
+          id: string;
+        };
+        const about = (await call(`${url}/whatsapp/${uploaded.id}`, "GET", undefined, headers)).body;
+        const hash = createHash("sha256");
+        for await (const chunk of (await fetch(about.url, { headers })).body!) hash.update(chunk);
+        assert.equal(about.file_size, String(content.size));
+        assert.equal(hash.digest("hex"), about.sha256);
+      };
+      await roundTrip(new Blob(["x"], { type: "application/pdf" }));
+      const before = peakMemoryMib(child);
+      await roundTrip(await openAsBlob(file, { type: "application/pdf" }));
+      const growth = peakMemoryMib(child) - before;
+      assert.ok(growth < 80, `the memory of the simulator grew by ${growth} MiB`);
+    } finally {
+      child.kill("SIGTERM");
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);
 
 test("a failed start prints one sentence and exits with 1", async () => {
   const taken = createServer().listen(0, "127.0.0.1");
@@ -85,6 +123,10 @@ test("flags override the environment, and the error for a wrong flag names it", 
   for (const flag of ["port", "host", "journal", "accounts", "enforce-window", "seed"])
     assert.match(help, new RegExp(`--${flag} `));
 });
+
+function peakMemoryMib({ pid }: ChildProcess): number {
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+}
 
 async function start(args: string[]): Promise<{ child: ChildProcess; url: string }> {
   const child = fork(main, args, { stdio: "inherit" } satisfies SpawnOptions);

@@ -1,10 +1,23 @@
 import { PairMap } from "./collections.ts";
+import type { Media } from "./media/media-store.ts";
 
 /** How many received messages are kept, at least; the oldest are forgotten first. */
 export const keptMessages = 200_000;
 
 /** How many may pile up above that before the oldest are cut in one go. */
 const slack = 10_000;
+
+/** The media of a message. Of a link, all but the caption is `null` until the platform has fetched it. */
+export interface ReceivedMedia {
+  /** For `GET /_sim/media/{media_id}`. */
+  media_id: string | null;
+  mime_type: string | null;
+  filename: string | null;
+  bytes: number | null;
+  /** Lower-case hex. */
+  sha256: string | null;
+  caption: string | null;
+}
 
 export interface ReceivedMessage {
   channel: string;
@@ -14,7 +27,7 @@ export interface ReceivedMessage {
   /** The platform's name for it: `text`, `image`, `location`, `reaction` … */
   kind: string;
   text: string | null;
-  media: unknown;
+  media: ReceivedMedia | null;
   raw: unknown;
   received_at: string;
 }
@@ -61,6 +74,18 @@ export class Messages {
     this.#stored.push(message);
     this.#nextIndex = message.index + 1;
     if (this.#stored.length > keptMessages + slack) this.#cut();
+  }
+
+  has({ index }: StoredMessage): boolean {
+    return this.#stored[this.#positionAfter(index - 1)]?.index === index;
+  }
+
+  /** Puts the message in place of the one with its index; `false` when there is none. */
+  replace(message: StoredMessage): boolean {
+    if (!this.has(message)) return false;
+    this.#stored[this.#positionAfter(message.index - 1)] = message;
+    if (message.index <= this.#indexedUpTo) this.#byKey.set(message.channel, message.key, message);
+    return true;
   }
 
   skipTo(index: number): void {
@@ -126,6 +151,11 @@ export class Messages {
     }
     return low;
   }
+}
+
+export function mediaOf(media: Media | undefined, caption: string | null, filename?: string | null): ReceivedMedia {
+  const { id = null, mime_type = null, bytes = null, sha256 = null } = media ?? {};
+  return { media_id: id, mime_type, filename: filename ?? media?.filename ?? null, bytes, sha256, caption };
 }
 
 export function readMessage(stored: StoredMessage): ReceivedMessage {

@@ -59,10 +59,11 @@ export function putAccount(simulation: Simulation, input: unknown): Account {
   return account;
 }
 
-/** Forgets messages, waiting webhooks, faults, settings, blocks and windows. Accounts and their webhooks stay. */
+/** Forgets messages, media, waiting webhooks, faults, settings, blocks and windows. Accounts and their webhooks stay. */
 export function reset({ world, open }: Simulation): void {
   world.webhooks.clear();
   world.messages.clear();
+  world.media.clear();
   world.signals.clear();
   world.faults.clear();
   world.settings.reset();

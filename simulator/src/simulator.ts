@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { AddressInfo, Server } from "node:net";
+import path from "node:path";
 import Fastify, { type FastifyInstance } from "fastify";
 import { Accounts } from "./accounts.ts";
 import { answerErrors, serveControl } from "./control/control.ts";
@@ -10,6 +11,8 @@ import { Faults } from "./faults.ts";
 import { HttpClient } from "./http/client.ts";
 import { Journal } from "./journal/journal.ts";
 import { restore, snapshot } from "./journal/restore.ts";
+import { Links } from "./media/links.ts";
+import { MediaStore, storeLimits } from "./media/media-store.ts";
 import { Messages } from "./messages.ts";
 import { createRandom } from "./random.ts";
 import { Schedule } from "./schedule.ts";
@@ -28,7 +31,10 @@ export interface SimulatorOptions {
   listenOn?: Server;
   /** In the fields of `POST /_sim/accounts`. Default `defaultAccounts`. */
   accounts?: readonly unknown[];
-  /** A file that survives the process; made when it is not there. Default: nothing survives. */
+  /**
+   * A file that survives the process, with a folder of media beside it; made when they are not there. Default: nothing
+   * survives.
+   */
   journal?: string;
   /** The same seed repeats chance and ids. Default: new ones each time. */
   seed?: string;
@@ -105,8 +111,22 @@ function openWorld(options: SimulatorOptions): World {
     faults,
     onAccepted: (numbers) => journal.accepted(numbers),
   });
+  const media = new MediaStore({
+    folder: options.journal === undefined ? undefined : mediaFolderOf(options.journal),
+    now,
+    onKept: (kept) => journal.media(kept),
+    limits: storeLimits,
+  });
+  const links = new Links(media);
   const seeded = options.seed !== undefined;
-  return { now, random, seeded, schedule, http, accounts, settings, faults, messages, signals, journal, webhooks };
+  const kept = { accounts, settings, faults, messages, signals, journal, media };
+  return { now, random, seeded, schedule, http, links, webhooks, ...kept };
+}
+
+/** Beside the journal, with its name: `simulator-media` for `simulator.jsonl`. */
+function mediaFolderOf(journal: string): string {
+  const { dir, name } = path.parse(path.resolve(journal));
+  return path.join(dir, `${name}-media`);
 }
 
 /** Platforms first, then what the journal remembers, then the accounts asked for: what these name is what holds. */
@@ -126,6 +146,7 @@ function openSimulation(
   // Every id takes a message's index or a webhook's number, so no earlier run began where these stand.
   world.random.restart(`${world.messages.nextIndex} ${world.webhooks.nextNumber}`);
   for (const input of accounts) putAccount(simulation, input);
+  world.media.deleteUnknownFiles();
   world.journal.start(() => snapshot(world, open, waiting()));
   return { simulation, resume };
 }
@@ -144,5 +165,7 @@ function closeWorld(world: World): void {
   world.schedule.close();
   world.webhooks.clear();
   world.http.close();
+  world.links.close();
   world.journal.close();
+  world.media.close();
 }

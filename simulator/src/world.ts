@@ -2,6 +2,8 @@ import type { Accounts } from "./accounts.ts";
 import type { Faults } from "./faults.ts";
 import type { HttpClient } from "./http/client.ts";
 import type { Journal } from "./journal/journal.ts";
+import type { Links } from "./media/links.ts";
+import type { MediaStore } from "./media/media-store.ts";
 import type { Messages } from "./messages.ts";
 import type { Random } from "./random.ts";
 import type { Schedule } from "./schedule.ts";
@@ -22,5 +24,7 @@ export interface World {
   readonly messages: Messages;
   readonly signals: Signals;
   readonly journal: Journal;
+  readonly media: MediaStore;
+  readonly links: Links;
   readonly webhooks: Webhooks;
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { Problem } from "../problem.ts";
 import type { Simulation } from "../simulation.ts";
+import { serveMedia } from "./media.ts";
 import { serveMessages, serveSignals } from "./messages.ts";
 import { servePage } from "./page.ts";
 import { servePeople } from "./people.ts";
@@ -13,6 +14,7 @@ export function serveControl(app: FastifyInstance, simulation: Simulation): void
   servePage(app, simulation);
   serveMessages(app, simulation);
   serveSignals(app, simulation);
+  serveMedia(app, simulation);
   servePeople(app, simulation);
   serveFaults(app, simulation);
   serveState(app, simulation);

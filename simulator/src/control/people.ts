@@ -1,14 +1,24 @@
 import type { FastifyInstance } from "fastify";
-import type { InboundPayload } from "../face.ts";
+import type { InboundFile } from "../face.ts";
 import { boolean, integer, isRecord, number, object, oneOf, optional, type Reader, string } from "../fields.ts";
+import { generate } from "../media/generate.ts";
 import { absent, invalid, Problem } from "../problem.ts";
 import { accountOf, channelOf, personOf, type Simulation } from "../simulation.ts";
 import { maxWaitingForInbound } from "../webhooks/webhooks.ts";
+import type { World } from "../world.ts";
 
 const maxTextLength = 65_536;
 
 const identifier: Reader<string> = (value, path) =>
   string({ max: 200 })(typeof value === "number" ? String(value) : value, path);
+
+/** Largest file that a person sends: as it is given, and generated. */
+const maxContentBytes = 16 << 20;
+const maxGeneratedBytes = 256 << 20;
+
+const maxContentLength = Math.ceil(maxContentBytes / 3) * 4;
+const base64 = /^[A-Za-z0-9+/]*={0,2}$/;
+const contentHint = `at most ${maxContentBytes} bytes in base64`;
 
 const payloads = {
   text: object({ type: oneOf(["text"]), text: string({ max: maxTextLength }) }),
@@ -24,11 +34,15 @@ const payloads = {
     content_type: string({ max: 200, pattern: /^[\w.+-]+\/[\w.+-]+/, hint: "a media type such as image/jpeg" }),
     filename: optional(string({ max: 255 })),
     caption: optional(string({ max: 1024 })),
+    content: optional(string({ min: 0, max: maxContentLength, pattern: base64, hint: contentHint })),
+    size: optional(integer(0, maxGeneratedBytes)),
   }),
-} satisfies Record<string, Reader<InboundPayload>>;
+} satisfies Record<string, Reader<unknown>>;
+
+type GivenPayload = { [K in keyof typeof payloads]: ReturnType<(typeof payloads)[K]> }[keyof typeof payloads];
 
 /** A payload in the hub's shapes; a bare string is a text. */
-const payload: Reader<InboundPayload> = (value, path) => {
+const payload: Reader<GivenPayload> = (value, path) => {
   if (typeof value === "string") return payloads.text({ type: "text", text: value }, path);
   const type = isRecord(value) ? value.type : undefined;
   const known = Object.keys(payloads).join(", ");
@@ -66,7 +80,7 @@ const readBlock = object({
 export function servePeople(app: FastifyInstance, simulation: Simulation): void {
   const { world } = simulation;
 
-  app.post("/inbound", (request, reply) => {
+  app.post("/inbound", { bodyLimit: maxContentLength + (1 << 20) }, async (request, reply) => {
     const input = readInbound(request.body, "body");
     const { face, running } = channelOf(simulation, input.channel);
     const person = personOf(face, input.from, "from");
@@ -74,8 +88,13 @@ export function servePeople(app: FastifyInstance, simulation: Simulation): void 
     if (world.webhooks.waiting >= maxWaitingForInbound) {
       throw new Problem(503, "OVERLOADED", `${world.webhooks.waiting} webhooks wait to be taken: let them drain first`);
     }
-    const { name, payload, reply_to: replyTo } = input;
-    reply.code(201).send(running.inbound(account, { person, name, payload, replyTo }));
+    const { name, reply_to: replyTo } = input;
+    const payload = input.payload.type === "file" ? await withUpload(world, input.payload) : input.payload;
+    try {
+      return reply.code(201).send(await running.inbound(account, { person, name, payload, replyTo }));
+    } finally {
+      if (payload.type === "file") world.media.discard([payload.upload]);
+    }
   });
 
   app.post("/receipt", (request, reply) => {
@@ -94,4 +113,13 @@ export function servePeople(app: FastifyInstance, simulation: Simulation): void 
     running.block(accountOf(simulation, { channel, id, person }), person, blocked);
     reply.code(201).send({ channel, from: person, blocked });
   });
+}
+
+async function withUpload(
+  { media }: World,
+  { content, size, ...file }: GivenPayload & { type: "file" },
+): Promise<InboundFile> {
+  if (content !== undefined && size !== undefined) throw invalid("payload takes content or size, not both");
+  const bytes = content === undefined ? generate(file.content_type, size) : [Buffer.from(content, "base64")];
+  return { ...file, upload: await media.write(bytes, maxGeneratedBytes) };
 }

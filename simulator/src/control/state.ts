@@ -1,5 +1,5 @@
 import type { FastifyInstance } from "fastify";
-import { type Fault, type Faults, faultNames } from "../faults.ts";
+import { callKinds, type Fault, type Faults, faultNames } from "../faults.ts";
 import { boolean, integer, number, object, oneOf, optional, string } from "../fields.ts";
 import { invalid } from "../problem.ts";
 import { settingFields } from "../settings.ts";
@@ -52,6 +52,7 @@ const readOrder = object({
   delay_ms: optional(integer(0, 3_600_000)),
   for_ms: optional(integer(1, 86_400_000)),
   to: optional(string()),
+  call: optional(oneOf(callKinds)),
   retry_after_s: optional(integer(0, 86_400)),
   code: optional(integer(0, 999_999)),
   destroy: optional(boolean),

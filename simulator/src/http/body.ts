@@ -1,40 +1,57 @@
-import type { FastifyInstance } from "fastify";
+import { Readable } from "node:stream";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { isRecord } from "../fields.ts";
+import type { MediaStore } from "../media/media-store.ts";
+import { type Fields, type FilePart, readMultipart, UnreadableBody } from "./multipart.ts";
 
 const maxBodyBytes = 4 << 20;
 
-export class UnreadableBody extends Error {
-  override readonly name = "UnreadableBody";
+interface Body {
+  /** Whether the values are JSON; otherwise every value is text. */
+  readonly json: boolean;
+  readonly fields: Fields;
+  readonly files: ReadonlyMap<string, FilePart>;
 }
 
-/** Hands bodies of any content type, and of none, to the handlers as bytes. */
+const noFiles: ReadonlyMap<string, FilePart> = new Map();
+
+/** Hands bodies of any content type, and of none, to `withBody`: as bytes, and multipart as a stream. */
 export function takeRawBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer", bodyLimit: maxBodyBytes }, (_request, body, done) =>
     done(null, body),
   );
+  app.addContentTypeParser("multipart/form-data", (_request, body, done) => done(null, body));
 }
 
 /**
- * The fields of a JSON, form or multipart body; of JSON only an object will do. In the other two, every value is text.
- * No content type is taken as JSON. Throws `UnreadableBody`.
+ * Runs the call with the fields and files of its JSON, form or multipart body; of JSON only an object will do. No content
+ * type is taken as JSON. Files are on disk, at most one byte longer than `maxFileBytes`; those that the call does not
+ * keep are deleted when it is over. Throws `UnreadableBody` or `StoreBusy`.
  */
-export async function readFields(
-  body: unknown,
-  contentType: string | undefined,
-): Promise<{ json: boolean; fields: Fields }> {
-  if (!Buffer.isBuffer(body) || body.length === 0) return { json: false, fields: {} };
-  const type = contentType?.split(";", 1)[0]?.trim().toLowerCase();
-  if (type === "application/x-www-form-urlencoded") {
-    return { json: false, fields: Object.fromEntries(new URLSearchParams(body.toString())) };
+export async function withBody<T>(
+  request: FastifyRequest,
+  store: MediaStore,
+  maxFileBytes: number,
+  call: (body: Body) => T | Promise<T>,
+): Promise<T> {
+  const body = await readBody(request, store, maxFileBytes);
+  try {
+    return await call(body);
+  } finally {
+    store.discard([...body.files.values()].map(({ upload }) => upload));
   }
-  if (type === "multipart/form-data") {
-    return { json: false, fields: await readMultipart(body, contentType!) };
-  }
-  return { json: true, fields: readJson(body) };
 }
 
-export type Fields = Record<string, unknown>;
+async function readBody({ body, headers }: FastifyRequest, store: MediaStore, maxFileBytes: number): Promise<Body> {
+  if (body instanceof Readable) return { json: false, ...(await readMultipart(body, headers, store, maxFileBytes)) };
+  if (!Buffer.isBuffer(body) || body.length === 0) return { json: false, fields: {}, files: noFiles };
+  const type = headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase();
+  if (type === "application/x-www-form-urlencoded") {
+    return { json: false, fields: Object.fromEntries(new URLSearchParams(body.toString())), files: noFiles };
+  }
+  return { json: true, fields: readJson(body), files: noFiles };
+}
 
 function readJson(body: Buffer): Fields {
   let value: unknown;
@@ -45,15 +62,4 @@ function readJson(body: Buffer): Fields {
   }
   if (!isRecord(value)) throw new UnreadableBody("the body is not a JSON object");
   return value;
-}
-
-/** Text as a string; of a file only its name, type and size. */
-async function readMultipart(body: Buffer, contentType: string): Promise<Fields> {
-  const headers = { "content-type": contentType };
-  const form = await new Response(new Uint8Array(body), { headers }).formData().catch((cause) => {
-    throw new UnreadableBody("the body is not multipart/form-data", { cause });
-  });
-  const shown = (value: string | File) =>
-    typeof value === "string" ? value : { filename: value.name, content_type: value.type, size: value.size };
-  return Object.fromEntries([...form].map(([name, value]) => [name, shown(value)]));
 }

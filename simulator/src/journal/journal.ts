@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
+import type { Media } from "../media/media-store.ts";
 import type { StoredMessage } from "../messages.ts";
 import { Problem } from "../problem.ts";
 import type { WebhookEvent } from "../webhooks/event.ts";
@@ -57,6 +58,10 @@ export class Journal {
     this.#append({ type: "accepted", numbers });
   }
 
+  media(media: Media): void {
+    this.#append({ type: "media", media });
+  }
+
   account(fields: Readonly<Record<string, unknown>>): void {
     this.#append({ type: "account", fields });
   }
@@ -86,13 +91,14 @@ function* encodeAll(lines: Iterable<JournalLine>): Generator<string> {
 
 /**
  * One line of the journal. `message` carries what it promised in the platform's own short form, so that a message is one
- * line; `webhook` is an event in full; `accepted` names events that are over; `state` and `counters` keep what a
- * compaction would lose.
+ * line, and the later of two lines of a message holds; `webhook` is an event in full; `accepted` names events that are
+ * over; `media` is a file or what became of it; `state` and `counters` keep what a compaction would lose.
  */
 export type JournalLine =
   | { type: "message"; message: StoredMessage; firstNumber: number; promise: unknown }
   | { type: "webhook"; event: WebhookEvent }
   | { type: "accepted"; numbers: readonly number[] }
+  | { type: "media"; media: Media }
   | { type: "account"; fields: Readonly<Record<string, unknown>> }
   | { type: "state"; channel: string; state: unknown }
   | { type: "counters"; nextIndex: number; nextNumber: number };

@@ -21,7 +21,7 @@ export function restore(
   for (const line of world.journal.read()) {
     const face = faces.get(channelOf(line) ?? "");
     if (line.type === "message") {
-      world.messages.add(line.message);
+      if (!world.messages.replace(line.message)) world.messages.add(line.message);
       face?.remember({ message: line.message });
       if (line.promise !== null) face?.promised(line.message, line.firstNumber, line.promise).forEach(promise);
     } else if (line.type === "webhook") {
@@ -29,6 +29,8 @@ export function restore(
       promise(line.event);
     } else if (line.type === "accepted") {
       for (const number of line.numbers) waiting.delete(number);
+    } else if (line.type === "media") {
+      world.media.restore(line.media);
     } else if (line.type === "account") {
       putAccount(line.fields);
     } else if (line.type === "state") {
@@ -55,6 +57,7 @@ export function* snapshot(
   yield { type: "counters", nextIndex: world.messages.nextIndex, nextNumber: world.webhooks.nextNumber };
   for (const account of world.accounts.list()) yield { type: "account", fields: account.fields };
   for (const [channel, face] of faces) yield { type: "state", channel, state: face.saveState() };
+  for (const media of world.media.list()) yield { type: "media", media };
   for (const message of world.messages.latest(keptMessages).reverse()) {
     yield { type: "message", message, firstNumber: 0, promise: null };
   }

@@ -2,29 +2,44 @@ import type { Inbound, InboundPayload } from "../face.ts";
 import { invalid, Problem } from "../problem.ts";
 import type { TelegramAccount } from "./account.ts";
 import { botUser, canStart, personUser, privateChat } from "./chats.ts";
+import { personsFile } from "./media.ts";
 import { nextMessageId, type PersonName, type TelegramState } from "./state.ts";
 import { sendUpdate } from "./updates.ts";
 import { wantsUpdate } from "./webhook.ts";
 
 /** A person writes to the bot, or reacts: one update. Source: Telegram Bot API, getting updates. */
-export function personWrites(state: TelegramState, account: TelegramAccount, input: Inbound): Record<string, unknown> {
+export function personWrites(
+  state: TelegramState,
+  account: TelegramAccount,
+  input: Inbound,
+): Record<string, unknown> | Promise<Record<string, unknown>> {
   const chat = Number(input.person);
   if (!canStart(chat)) throw invalid(`from "${input.person}" can never start a bot; the README lists such ids`);
   if (input.name !== undefined) state.names.set(String(chat), splitName(input.name));
-  const date = Math.floor(state.world.now() / 1000);
-  if (input.payload.type === "reaction") return react(state, account, chat, date, input.payload);
-
+  const { payload } = input;
+  if (payload.type === "reaction") return react(state, account, chat, payload);
   refuseUnwanted(account, "message");
+  if (payload.type !== "file") return write(state, account, chat, input, contentOf(payload));
+  return personsFile(state, account, payload).then((part) => write(state, account, chat, input, part));
+}
+
+function write(
+  state: TelegramState,
+  account: TelegramAccount,
+  chat: number,
+  { replyTo }: Inbound,
+  content: Record<string, unknown>,
+): Record<string, unknown> {
   const messageId = nextMessageId(state, account.id, String(chat));
   const message = {
     message_id: messageId,
     from: personUser(state, chat),
     chat: privateChat(state, chat),
-    date,
-    ...contentOf(state, input.payload),
+    date: Math.floor(state.world.now() / 1000),
+    ...content,
   };
   state.recent.set(`${account.id} ${chat} ${messageId}`, message);
-  const quoted = input.replyTo === undefined ? undefined : quote(state, account, chat, input.replyTo);
+  const quoted = replyTo === undefined ? undefined : quote(state, account, chat, replyTo);
   const update_id = sendUpdate(state, account, chat, {
     message: quoted ? { ...message, reply_to_message: quoted } : message,
   });
@@ -57,7 +72,6 @@ function react(
   state: TelegramState,
   account: TelegramAccount,
   chat: number,
-  date: number,
   { message_id, emoji }: InboundPayload & { type: "reaction" },
 ): Record<string, unknown> {
   refuseUnwanted(account, "message_reaction");
@@ -67,7 +81,7 @@ function react(
       chat: privateChat(state, chat),
       message_id: id,
       user: personUser(state, chat),
-      date,
+      date: Math.floor(state.world.now() / 1000),
       old_reaction: [],
       new_reaction: emoji === "" ? [] : [{ type: "emoji", emoji }],
     },
@@ -85,35 +99,13 @@ function refuseUnwanted(account: TelegramAccount, kind: string): void {
   );
 }
 
-function contentOf(
-  state: TelegramState,
-  payload: Exclude<InboundPayload, { type: "reaction" }>,
-): Record<string, unknown> {
-  switch (payload.type) {
-    case "text": {
-      const command = /^\/\w{1,64}/.exec(payload.text)?.[0];
-      const entities = command === undefined ? undefined : [{ type: "bot_command", offset: 0, length: command.length }];
-      return entities ? { text: payload.text, entities } : { text: payload.text };
-    }
-    case "location":
-      return { location: { latitude: payload.latitude, longitude: payload.longitude } };
-    case "file":
-      return media(state, payload);
+function contentOf(payload: InboundPayload & { type: "text" | "location" }): Record<string, unknown> {
+  if (payload.type === "location") {
+    return { location: { latitude: payload.latitude, longitude: payload.longitude } };
   }
-}
-
-/** The shell of a file: there are no bytes to fetch behind its id. */
-function media({ world }: TelegramState, file: InboundPayload & { type: "file" }): Record<string, unknown> {
-  const { content_type, filename, caption } = file;
-  const ids = { file_id: `AgAC${world.random.hex(40)}`, file_unique_id: `AQAD${world.random.hex(12)}` };
-  const about = { ...ids, mime_type: content_type, ...(filename === undefined ? {} : { file_name: filename }) };
-  const captionField = caption === undefined ? {} : { caption };
-  const group = content_type.split("/", 1)[0];
-  if (group === "image") return { photo: [{ ...ids, width: 1280, height: 960 }], ...captionField };
-  if (content_type === "audio/ogg") return { voice: { ...ids, duration: 1, mime_type: content_type }, ...captionField };
-  if (group === "audio") return { audio: { ...about, duration: 1 }, ...captionField };
-  if (group === "video") return { video: { ...about, width: 640, height: 360, duration: 1 }, ...captionField };
-  return { document: about, ...captionField };
+  const command = /^\/\w{1,64}/.exec(payload.text)?.[0];
+  const entities = command === undefined ? undefined : [{ type: "bot_command", offset: 0, length: command.length }];
+  return entities ? { text: payload.text, entities } : { text: payload.text };
 }
 
 function quote(state: TelegramState, account: TelegramAccount, chat: number, replyTo: string): Record<string, unknown> {

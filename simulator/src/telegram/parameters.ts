@@ -1,4 +1,4 @@
-import type { Fields } from "../http/body.ts";
+import type { Fields } from "../http/multipart.ts";
 import { badRequest } from "./bot-error.ts";
 
 /** In a query or form every value is text. Source: Telegram Bot API, making requests. */

@@ -1,6 +1,7 @@
-import { type Answer, json, type Refusal, receive, retryAfterSeconds, runSend } from "../calls.ts";
+import { type Answer, json, type Refusal, receive, retryAfterSeconds, runCall } from "../calls.ts";
 import type { Fault } from "../faults.ts";
 import { isRecord } from "../fields.ts";
+import type { ReceivedMedia } from "../messages.ts";
 import type { BotCall } from "./bot-api.ts";
 import { BotError, badRequest, toAnswer, tooManyRequests } from "./bot-error.ts";
 import { botUser, privateChat, readChat } from "./chats.ts";
@@ -17,10 +18,12 @@ const chatActions = new Set(
   ).split(" "),
 );
 
-interface Content {
+/** `part`: the fields of the message that show it. */
+export interface Content {
   kind: string;
   text: string | null;
   part: Record<string, unknown>;
+  media?: ReceivedMedia;
 }
 
 export function sendMessage(call: BotCall): Answer | Promise<Answer> {
@@ -58,7 +61,7 @@ function readPlace({ parameters }: BotCall): { latitude: number; longitude: numb
 
 /** `setMessageReaction`: kept as a message of kind `reaction` whose id is that of its target. */
 export function setMessageReaction(call: BotCall): Answer | Promise<Answer> {
-  return runSend(call.state.world, rules, chatName(call), () => {
+  return runCall(call.state.world, rules, chatName(call), () => {
     const { state, account, parameters } = call;
     const chat = readChat(state, account, parameters);
     const target = parameters.integer("message_id");
@@ -87,11 +90,12 @@ export function sendChatAction({ state, account, parameters }: BotCall): Answer 
   return json(200, { ok: true, result: true });
 }
 
-function send(call: BotCall, readContent: () => Content): Answer | Promise<Answer> {
+/** Sends what `readContent` reads; it throws what the platform refuses. */
+export function send(call: BotCall, readContent: () => Content | Promise<Content>): Promise<Answer> {
   const { state, account, parameters } = call;
-  return runSend(state.world, rules, chatName(call), () => {
+  return runCall(state.world, rules, chatName(call), async () => {
     const chat = readChat(state, account, parameters);
-    const content = readContent();
+    const content = await readContent();
     const quoted = readReply(call, chat);
     const { throughput_per_second } = state.world.settings.of("telegram");
     if (!state.throughput(account.id, throughput_per_second)) throw tooManyRequests(1);
@@ -111,7 +115,7 @@ function send(call: BotCall, readContent: () => Content): Answer | Promise<Answe
 
 function record({ state, account, parameters }: BotCall, chat: number, messageId: number, content: Content): void {
   const { world } = state;
-  const { kind, text } = content;
+  const { kind, text, media = null } = content;
   const key = `${account.id} ${chat} ${kind === "reaction" ? `reaction ${world.messages.nextIndex}` : messageId}`;
   const message = {
     channel: "telegram",
@@ -120,7 +124,7 @@ function record({ state, account, parameters }: BotCall, chat: number, messageId
     provider_message_id: String(messageId),
     kind,
     text,
-    media: null,
+    media,
     raw: parameters.raw,
     received_at: new Date(world.now()).toISOString(),
   };
@@ -154,10 +158,11 @@ function chatName({ parameters }: BotCall): string | undefined {
   return parameters.text("chat_id")?.trim();
 }
 
-const rules = {
+export const rules = {
   channel: "telegram",
+  call: "send",
   refuse: (refusal: Refusal, fault: Fault | undefined) => toAnswer(refusalError(refusal, fault)),
-};
+} as const;
 
 function refusalError(refusal: Refusal, fault: Fault | undefined): BotError {
   switch (refusal) {

@@ -19,6 +19,9 @@ export interface TelegramState {
   readonly recent: BoundedMap<string, Record<string, unknown>>;
   readonly names: BoundedMap<string, PersonName>;
   readonly blocked: BoundedMap<string, true>;
+  readonly fileNumbers: BoundedMap<string, number>;
+  /** Paths of files, named `<bot id> <path>`. */
+  readonly paths: BoundedMap<string, { mediaId: string; validUntil: number }>;
   readonly polls: Map<string, (reason: string) => void>;
 }
 
@@ -36,6 +39,8 @@ export function openState(world: World): TelegramState {
     recent: new BoundedMap(maxRecent),
     names: new BoundedMap(maxRecent),
     blocked: new BoundedMap(maxChats),
+    fileNumbers: new BoundedMap(maxRecent),
+    paths: new BoundedMap(maxRecent),
     polls: new Map(),
   };
 }

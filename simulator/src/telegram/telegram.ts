@@ -5,6 +5,7 @@ import { invalid } from "../problem.ts";
 import { readAccount, type TelegramAccount } from "./account.ts";
 import { botMethods, serveBotApi } from "./bot-api.ts";
 import { personBlocks, personWrites } from "./inbound.ts";
+import { expirePaths } from "./media.ts";
 import { openState, restoreCounters, saveCounters, seen, type TelegramState } from "./state.ts";
 import { webhookRules } from "./webhook.ts";
 
@@ -32,6 +33,7 @@ export const telegram: Face = {
         throw invalid("telegram has no receipts");
       },
       block: (account, person, blocked) => personBlocks(state, account as TelegramAccount, person, blocked),
+      expireUrls: (mediaId) => expirePaths(state, mediaId),
       promised: () => [],
       remember: (thing) => remember(state, thing),
       saveState: () => saveCounters(state),

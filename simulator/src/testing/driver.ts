@@ -31,6 +31,22 @@ export async function openDriver(options: SimulatorOptions = {}) {
         { messaging_product: "whatsapp", to, type: "text", text: { body: text }, ...more },
         { authorization: `Bearer ${defaultWhatsAppAccount.access_token}` },
       ),
+    /** A business uploads a file to WhatsApp. */
+    async upload(content: Blob | string, type: string, fields: Record<string, string> = {}): Promise<Reply> {
+      const form = new FormData();
+      const { filename = "file", ...more } = fields;
+      for (const [name, value] of Object.entries({ messaging_product: "whatsapp", type, ...more })) {
+        form.set(name, value);
+      }
+      form.set("file", typeof content === "string" ? new Blob([content], { type }) : content, filename);
+      return readReply(
+        await fetch(`${url}/whatsapp/v25.0/${defaultWhatsAppAccount.phone_number_id}/media`, {
+          method: "POST",
+          headers: { authorization: `Bearer ${defaultWhatsAppAccount.access_token}` },
+          body: form,
+        }),
+      );
+    },
     bot: (method: string, parameters: object = {}) =>
       call(`${url}/telegram/bot${defaultTelegramAccount.bot_token}/${method}`, "POST", parameters),
     async messages(query = ""): Promise<ReceivedMessage[]> {
@@ -49,6 +65,10 @@ export async function call(url: string, method: string, body?: unknown, headers:
     headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
+  return readReply(response);
+}
+
+async function readReply(response: Response): Promise<Reply> {
   const text = await response.text();
   return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
 }

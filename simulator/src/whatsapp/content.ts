@@ -8,7 +8,14 @@ const maxCaptionLength = 1024;
 export interface Content {
   kind: string;
   text: string | null;
-  media: unknown;
+  media: MediaPart | null;
+}
+
+/** Exactly one of `id` and `link` is given. */
+export interface MediaPart {
+  id?: unknown;
+  link?: string;
+  filename?: string;
 }
 
 type Part = Record<string, unknown>;
@@ -66,7 +73,8 @@ function readMedia(part: Part, kind: string): Content {
   }
   if (caption !== undefined) checkCaption(caption, kind);
   if (filename !== undefined && kind !== "document") throw badParameter(`${kind} takes no filename.`);
-  return { kind, text: (caption as string | undefined) ?? null, media: part };
+  if (filename !== undefined && typeof filename !== "string") throw badParameter("document.filename must be a string.");
+  return { kind, text: (caption as string | undefined) ?? null, media: { ...part } };
 }
 
 function checkCaption(caption: unknown, kind: string): void {

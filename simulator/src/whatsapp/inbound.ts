@@ -1,7 +1,8 @@
-import type { Inbound, InboundPayload } from "../face.ts";
+import type { Inbound, InboundFile, InboundPayload } from "../face.ts";
 import { invalid } from "../problem.ts";
 import type { World } from "../world.ts";
 import type { WhatsAppAccount } from "./account.ts";
+import { keepMedia, kindOf, maxMediaBytes } from "./media.ts";
 import { readPerson } from "./people.ts";
 import { newMessageId, type WhatsAppState } from "./state.ts";
 import { contactOf, type EventBody } from "./webhook.ts";
@@ -19,7 +20,7 @@ export function personWrites(state: WhatsAppState, account: WhatsAppAccount, inp
     ...(waId === undefined ? { from_user_id: userId } : { from: waId }),
     id,
     timestamp: String(Math.floor(now / 1000)),
-    ...contentOf(world, input.payload),
+    ...contentOf(state, account, input.payload),
     ...(input.replyTo === undefined ? {} : { context: quote(world, account, input.replyTo, waId) }),
   };
   const body: EventBody = { kind: "message", contact: contactOf(waId, userId, input.name), message };
@@ -39,7 +40,7 @@ export function personWrites(state: WhatsAppState, account: WhatsAppAccount, inp
   return { provider_message_id: id };
 }
 
-function contentOf(world: World, payload: InboundPayload): Record<string, unknown> {
+function contentOf(state: WhatsAppState, account: WhatsAppAccount, payload: InboundPayload): Record<string, unknown> {
   switch (payload.type) {
     case "text":
       return { type: "text", text: { body: payload.text } };
@@ -52,29 +53,46 @@ function contentOf(world: World, payload: InboundPayload): Record<string, unknow
       return { type: "reaction", reaction: emoji === "" ? { message_id } : { message_id, emoji } };
     }
     case "file":
-      return media(world, payload);
+      return media(state, account, payload);
   }
 }
 
-/** The shell of a file: there are no bytes to fetch behind its id. */
-function media(world: World, file: InboundPayload & { type: "file" }): Record<string, unknown> {
-  const group = file.content_type.split("/", 1)[0] ?? "";
-  const type =
-    file.content_type === "image/webp" ? "sticker" : /^(?:image|audio|video)$/.test(group) ? group : "document";
-  const sha256 = Buffer.from(world.random.hex(64), "hex").toString("base64");
-  const id = String(1_000_000_000_000_000 + Math.floor(world.random.next() * 1e15));
+function media(state: WhatsAppState, account: WhatsAppAccount, file: InboundFile): Record<string, unknown> {
+  const { content_type, filename, caption, upload } = file;
+  if (upload.bytes > maxMediaBytes) return { type: "unsupported", unsupported: { type: "media" }, errors: [tooBig] };
+  const type = kindOf(content_type);
+  const mime_type = content_type === "audio/ogg" ? "audio/ogg; codecs=opus" : content_type;
+  const kept = keepMedia(state, account, upload, {
+    kind: type,
+    mime_type,
+    filename: filename ?? null,
+    isInbound: true,
+  });
   const takesCaption = type !== "audio" && type !== "sticker";
   return {
     type,
     [type]: {
-      mime_type: file.content_type,
-      sha256,
-      id,
-      ...(type === "document" && file.filename !== undefined ? { filename: file.filename } : {}),
-      ...(takesCaption && file.caption !== undefined ? { caption: file.caption } : {}),
+      mime_type,
+      sha256: Buffer.from(kept.sha256, "hex").toString("base64"),
+      id: kept.id,
+      ...(type === "audio" ? { voice: content_type.startsWith("audio/ogg") } : {}),
+      ...(type === "sticker" ? { animated: false } : {}),
+      ...(type === "document" && filename !== undefined ? { filename } : {}),
+      ...(takesCaption && caption !== undefined ? { caption } : {}),
     },
   };
 }
+
+/** In place of a larger file. Source: WhatsApp Cloud API, media, maximum file size. */
+const tooBig = {
+  code: 131052,
+  title: "Media file size too big",
+  message: "Media file size too big",
+  error_data: {
+    details:
+      "Max file size we currently support: 100MB. Please communicate with your customer to send a media file that is smaller than 100MB",
+  },
+};
 
 /** `from` is the author of what is quoted: the business when the message is one that it sent. */
 function quote(world: World, account: WhatsAppAccount, id: string, waId: string | undefined): unknown {

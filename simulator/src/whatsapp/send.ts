@@ -1,9 +1,13 @@
-import { type Answer, json, type Refusal, receive, retryAfterSeconds, runSend } from "../calls.ts";
+import { type Answer, json, type Refusal, receive, retryAfterSeconds, runCall } from "../calls.ts";
 import type { Fault } from "../faults.ts";
 import { isRecord } from "../fields.ts";
+import type { Media } from "../media/media-store.ts";
+import { mediaOf } from "../messages.ts";
 import { type Content, readContent } from "./content.ts";
 import type { GraphCall } from "./graph.ts";
 import { badParameter, badValue, GraphError, missing, toAnswer } from "./graph-error.ts";
+import { planLinkTimeout, settleLink } from "./link.ts";
+import { findMedia, typeProblem } from "./media.ts";
 import { identifierOf, notOnWhatsApp, type Person, readPerson } from "./people.ts";
 import { planReceipts, receiptEvents, sentBy } from "./receipts.ts";
 import { newMessageId, type WhatsAppState, windowMs } from "./state.ts";
@@ -19,8 +23,9 @@ export function postMessages(call: GraphCall): Answer | Promise<Answer> {
   }
   if (fields.status !== undefined) return markRead(call);
   const { person, input } = readRecipient(fields);
-  const rules = { channel: "whatsapp", refuse: (refusal: Refusal, fault?: Fault) => refuse(state, refusal, fault) };
-  return runSend(state.world, rules, identifierOf(person), () => accept(call, person, input));
+  const refusal = (why: Refusal, fault?: Fault) => refuse(state, why, fault);
+  const rules = { channel: "whatsapp", call: "send", refuse: refusal } as const;
+  return runCall(state.world, rules, identifierOf(person), () => accept(call, person, input));
 }
 
 function accept(call: GraphCall, person: Person, input: string): Answer {
@@ -28,6 +33,8 @@ function accept(call: GraphCall, person: Person, input: string): Answer {
   const { world } = state;
   const content = readContent(fields, account.fields.templates);
   checkEnvelope(fields);
+  const { media: part } = content;
+  const media = part?.id === undefined ? undefined : findMedia(state, account, content.kind, part.id);
   if (person.kind === "phone" && person.digits === account.fields.display_phone_number) {
     throw new GraphError(400, 131021, "(#131021) Recipient cannot be sender", {
       details: "Recipient cannot be the sender.",
@@ -39,33 +46,39 @@ function accept(call: GraphCall, person: Person, input: string): Answer {
   const now = world.now();
   const to = identifierOf(person);
   const id = newMessageId(world.random, person.kind === "phone" ? person.waId : person.userId);
-  const plan = planReceipts(settings, content.kind, now, failureOf(call, person, content));
+  const failure = failureOf(call, person, content) ?? (media && wrongType(content.kind, media));
+  const link = failure ? undefined : part?.link;
+  const plan = link === undefined ? planReceipts(settings, content.kind, now, failure) : planLinkTimeout(now);
   const promised = account.webhookUrl === undefined ? 0 : plan.statuses.length;
-  const { firstNumber } = receive(
-    world,
-    {
-      channel: "whatsapp",
-      account: account.id,
-      to,
-      provider_message_id: id,
-      kind: content.kind,
-      text: content.text,
-      media: content.media,
-      raw: withoutToken(fields),
-      received_at: new Date(now).toISOString(),
-    },
-    id,
-    { webhooks: promised, value: promised > 0 ? plan : null },
-  );
-  if (promised > 0) {
-    const sent = sentBy(id, person, fields.biz_opaque_callback_data as string | undefined, content.kind);
-    for (const event of receiptEvents(account.id, to, sent, plan, firstNumber)) world.webhooks.promise(event);
-  }
+  const message = {
+    channel: "whatsapp",
+    account: account.id,
+    to,
+    provider_message_id: id,
+    kind: content.kind,
+    text: content.text,
+    media: part && mediaOf(media, content.text, part.filename),
+    raw: withoutToken(fields),
+    received_at: new Date(now).toISOString(),
+  };
+  const { stored, firstNumber } = receive(world, message, id, {
+    webhooks: promised,
+    value: promised > 0 ? plan : null,
+  });
+  const sent = sentBy(id, person, fields.biz_opaque_callback_data as string | undefined, content.kind);
+  const events = promised > 0 ? receiptEvents(account.id, to, sent, plan, firstNumber) : [];
+  for (const event of events) world.webhooks.promise(event);
+  if (link !== undefined) void settleLink(state, { message, stored, sent, timeout: events, link });
   return json(200, {
     messaging_product: "whatsapp",
     contacts: [person.kind === "phone" ? { input, wa_id: person.waId } : { input, user_id: person.userId }],
     messages: [content.kind === "template" ? { id, message_status: "accepted" } : { id }],
   });
+}
+
+function wrongType(kind: string, { mime_type }: Media): Failure | undefined {
+  const details = typeProblem(kind, mime_type);
+  return details === undefined ? undefined : { ...failures.media, details };
 }
 
 /** What the platform finds out only after it has said yes. */
@@ -75,7 +88,7 @@ function failureOf({ state, account }: GraphCall, person: Person, content: Conte
   const isBlocked = blocked.size > 0 && blocked.has(`${account.id} ${name}`);
   if (isBlocked || name.startsWith(notOnWhatsApp)) return failures.undeliverable;
   if (content.kind === "template") return undefined;
-  if (world.faults.hit("whatsapp", ["window_closed"], identifierOf(person))) return failures.windowClosed;
+  if (world.faults.hit("whatsapp", ["window_closed"], identifierOf(person), "send")) return failures.windowClosed;
   if (!world.settings.of("whatsapp").enforce_window) return undefined;
   const writtenAt = lastWrittenAt.get(`${account.id} ${name}`) ?? Number.NEGATIVE_INFINITY;
   return world.now() - writtenAt > windowMs ? failures.windowClosed : undefined;

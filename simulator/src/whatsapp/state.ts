@@ -16,6 +16,11 @@ export interface WhatsAppState {
   readonly lastWrittenAt: BoundedMap<string, number>;
   readonly blocked: BoundedMap<string, true>;
   readonly written: BoundedMap<string, string>;
+  /** Signs the URLs of media. */
+  readonly urlKey: string;
+  /** Raised when the URLs of a media id, or all URLs, expire before their time. */
+  readonly urlsFrom: BoundedMap<string, number>;
+  allUrlsFrom: number;
 }
 
 export function openState(world: World): WhatsAppState {
@@ -25,6 +30,9 @@ export function openState(world: World): WhatsAppState {
     lastWrittenAt: new BoundedMap(maxPeople),
     blocked: new BoundedMap(maxPeople),
     written: new BoundedMap(maxPeople),
+    urlKey: world.random.fork("urls of media").hex(64),
+    urlsFrom: new BoundedMap(maxPeople),
+    allUrlsFrom: 0,
   };
 }
 

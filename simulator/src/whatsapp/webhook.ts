@@ -161,6 +161,7 @@ export const failures = {
     details:
       "Message failed to send because more than 24 hours have passed since the customer last replied to this number.",
   },
+  media: { code: 131053, title: "Media upload error", details: "Media upload error." },
 } as const satisfies Record<string, Failure>;
 
 export function contactOf(waId: string | undefined, userId: string | undefined, name?: string): Contact {

@@ -6,6 +6,7 @@ import { invalid } from "../problem.ts";
 import { readAccount, type WhatsAppAccount } from "./account.ts";
 import { graphMethods, serveGraph } from "./graph.ts";
 import { personWrites } from "./inbound.ts";
+import { expireUrls } from "./media.ts";
 import { identifierOf, readPerson } from "./people.ts";
 import { type ReceiptPlan, receiptEvents, sentOf } from "./receipts.ts";
 import { openState, restoreWindows, saveWindows, type WhatsAppState } from "./state.ts";
@@ -32,6 +33,7 @@ export const whatsapp: Face = {
       inbound: (account, input) => personWrites(state, account as WhatsAppAccount, input),
       receipt: (message, receipt) => sendStatus(state, message, receipt),
       block: (account, person, blocked) => block(state, account, person, blocked),
+      expireUrls: (mediaId) => expireUrls(state, mediaId),
       promised: (message, firstNumber, plan) =>
         receiptEvents(message.account, message.to, sentOf(message), plan as ReceiptPlan, firstNumber),
       remember: (seen) => remember(state, seen),
