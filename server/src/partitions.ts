@@ -48,5 +48,5 @@ export async function dropOldPartitions(deps: Deps & { log: Log }, now: number):
     for (const partition of needed)
       log.warn({ partition }, "old messages are kept, because some of their deliveries are still pending");
   }
-  if (messageRetentionMs !== null) await deleteOldProviderMessages(db, new Date(now - messageRetentionMs));
+  if (messageRetentionMs !== null) await deleteOldProviderMessages(db, new Date(now - messageRetentionMs), now);
 }

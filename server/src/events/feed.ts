@@ -91,12 +91,13 @@ export async function readOldest(db: Db, workspaceId: string): Promise<number> {
 
 /** The position before the first event at or after a time: read from there to get all events since. */
 export async function positionAt(db: Db, workspaceId: string, at: Date): Promise<number> {
-  const row = await one<{ position: number | null }>(
+  const row = await maybe<{ position: number }>(
     db,
-    "SELECT min(last_position - event_count) AS position FROM events WHERE workspace_id = $1 AND created_at >= $2",
+    `SELECT last_position - event_count AS position FROM events WHERE workspace_id = $1 AND created_at >= $2
+     ORDER BY last_position LIMIT 1`,
     [workspaceId, at],
   );
-  return row.position ?? readHead(db, workspaceId);
+  return row?.position ?? readHead(db, workspaceId);
 }
 
 /** Batches deleted by one statement, which holds no lock for long. */
@@ -109,7 +110,12 @@ export async function deleteOldEvents(db: PipelineDb, now: Date, retentionMs: nu
     const count = await run(
       db,
       `DELETE FROM events WHERE ctid = ANY (ARRAY(
-         SELECT ctid FROM events WHERE created_at < $1 ORDER BY workspace_id, last_position LIMIT $2))`,
+         SELECT e.ctid FROM event_heads h CROSS JOIN LATERAL (
+           SELECT created_at FROM events o WHERE o.workspace_id = h.workspace_id ORDER BY last_position LIMIT 1
+         ) oldest CROSS JOIN LATERAL (
+           SELECT ctid, created_at FROM events o WHERE o.workspace_id = h.workspace_id AND oldest.created_at < $1
+           ORDER BY last_position LIMIT $2
+         ) e WHERE e.created_at < $1 LIMIT $2))`,
       [before, deleteBatch],
     );
     deleted += count;
