@@ -27,7 +27,7 @@ function openMachine() {
   mkdirSync(bin);
   for (const [name, path] of Object.entries({ sh: "/bin/sh", env: "/usr/bin/env" })) symlinkSync(path, join(bin, name));
   const log = join(folder, "apt-get.log");
-  const own = ["chromium", "initdb"].map((name) => join(folder, name));
+  const own = ["chromium", "initdb", "versitygw"].map((name) => join(folder, name));
   writeFileSync(
     join(bin, "apt-get"),
     `#!/bin/sh
@@ -42,7 +42,7 @@ done
   for (const path of [...own, join(bin, "apt-get")]) chmodSync(path, 0o755);
   return {
     folder,
-    env: { PATH: bin, CHROMIUM_PATH: own[0]!, TEST_POSTGRES_BIN: folder },
+    env: { PATH: bin, CHROMIUM_PATH: own[0]!, TEST_POSTGRES_BIN: folder, VERSITYGW_PATH: own[2]! },
     installed: () => (existsSync(log) ? readFileSync(log, "utf8") : ""),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };

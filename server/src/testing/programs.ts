@@ -2,11 +2,13 @@ import { execFileSync } from "node:child_process";
 import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { before, describe, test } from "node:test";
+import { buildVersitygw, goPaths, versitygwPaths } from "./versitygw.ts";
 
 interface Program {
   /** The tests that need it. */
   tests: string;
-  debianPackage: string;
+  /** Null: Go builds it. */
+  debianPackage: string | null;
   homebrewFormula: string;
   /** Its path, or null when this machine does not have it. */
   find(): string | null;
@@ -50,6 +52,12 @@ const programs = {
     homebrewFormula: "postgresql@15",
     find: findInstalledPostgres,
   },
+  versitygw: {
+    tests: "files in S3",
+    debianPackage: null,
+    homebrewFormula: "go",
+    find: () => firstThatExists(versitygwPaths()),
+  },
   ps: {
     tests: "nothing, but the time limit of test files",
     debianPackage: "procps",
@@ -68,7 +76,8 @@ export const programPath = (name: ProgramName): string | null => programs[name].
 /** Why tests that need this program are skipped on this machine, or false; for the option `skip` of a test. */
 export function lacks(name: ProgramName): string | false {
   const { debianPackage } = programs[name];
-  return programPath(name) === null && `needs ${name}: install it (apt-get install ${debianPackage})`;
+  const advice = debianPackage === null ? buildAdvice : `install it (apt-get install ${debianPackage})`;
+  return programPath(name) === null && `needs ${name}: ${advice}`;
 }
 
 /** `test`, `describe` and `before` for tests that need a program; without it they are shown as skipped. */
@@ -82,19 +91,30 @@ export function testsThatNeed(name: ProgramName) {
   >;
 }
 
+const buildAdvice = "install Go (https://go.dev/dl), which builds it";
+
 /**
- * Installs missing programs with `apt-get` as root (or in CI with sudo). Elsewhere, and when that fails, `say` gets the
- * command that installs them, and tests that need them are skipped. Throws in CI, where skipped tests would go
- * unnoticed.
+ * Installs missing programs with `apt-get` as root (or in CI with sudo), and builds what has no package with Go, where
+ * that is installed. Elsewhere, and when that fails, `say` gets the command that installs them, and tests that need them
+ * are skipped. Throws in CI, where skipped tests would go unnoticed.
  */
 export function installMissingPrograms(say: (line: string) => void): void {
   let missing = names.filter((name) => programPath(name) === null);
   if (missing.length === 0) return;
+  const go = onPath("go") ?? firstThatExists(goPaths);
+  if (go !== null && missing.includes("versitygw")) {
+    try {
+      buildVersitygw(go, say);
+    } catch (error) {
+      say(`versitygw could not be built: ${(error as Error).message}`);
+    }
+    missing = missing.filter((name) => programPath(name) === null);
+  }
   const install = aptGet();
-  if (install !== null) {
+  if (install !== null && packages(missing).length > 0) {
     say(`Installing programs that the tests need: ${packagesOf(missing)}.`);
     try {
-      install(missing.map((name) => programs[name].debianPackage));
+      install(packages(missing));
     } catch (error) {
       say(`apt-get failed: ${(error as Error).message}`);
     }
@@ -102,7 +122,7 @@ export function installMissingPrograms(say: (line: string) => void): void {
   }
   if (missing.length === 0) return;
   for (const line of adviceFor(missing)) say(line);
-  if (process.env.CI) throw new Error(`The tests need ${packagesOf(missing)}, which could not be installed.`);
+  if (process.env.CI) throw new Error(`The tests need ${missing.join(", ")}, which could not be installed.`);
 }
 
 /** The tests skipped on this machine, and the command that installs what they need; empty when none were. */
@@ -111,25 +131,29 @@ export const missingPrograms = (): string[] => adviceFor(names.filter((name) => 
 function adviceFor(missing: readonly ProgramName[]): string[] {
   if (missing.length === 0) return [];
   const brew = missing.map((name) => programs[name].homebrewFormula).join(" ");
+  const debian = packages(missing).length === 0 ? [] : [`sudo apt-get install ${packagesOf(missing)}`];
+  if (missing.includes("versitygw")) debian.push(`for versitygw, ${buildAdvice}`);
   return [
     `Skipped on this machine: tests of ${missing.map((name) => programs[name].tests).join("; of ")}.`,
-    `To run them: ${process.platform === "darwin" ? `brew install ${brew}` : `sudo apt-get install ${packagesOf(missing)}`}`,
+    `To run them: ${process.platform === "darwin" ? `brew install ${brew}` : debian.join("; ")}`,
   ];
 }
 
-const packagesOf = (missing: readonly ProgramName[]) => missing.map((name) => programs[name].debianPackage).join(" ");
+const packages = (missing: readonly ProgramName[]): string[] =>
+  missing.flatMap((name) => programs[name].debianPackage ?? []);
+const packagesOf = (missing: readonly ProgramName[]) => packages(missing).join(" ");
 
-function aptGet(): ((packages: readonly string[]) => void) | null {
+function aptGet(): ((chosen: readonly string[]) => void) | null {
   if (onPath("apt-get") === null) return null;
   const asRoot = process.getuid?.() === 0 ? [] : process.env.CI ? ["sudo", "-n"] : null;
   if (asRoot === null) return null;
-  return (packages) => {
+  return (chosen) => {
     // The tests start their own servers: the package must create no cluster, and RUNLEVEL=1 keeps it from starting a
     // service.
     const noCluster =
       "mkdir -p /etc/postgresql-common && cd /etc/postgresql-common && [ -e createcluster.conf ] || echo 'create_main_cluster = false' > createcluster.conf";
-    const install = `apt-get update -qq && apt-get install -y -qq --no-install-recommends ${packages.join(" ")}`;
-    const script = packages.includes("postgresql") ? `${noCluster}; ${install}` : install;
+    const install = `apt-get update -qq && apt-get install -y -qq --no-install-recommends ${chosen.join(" ")}`;
+    const script = chosen.includes("postgresql") ? `${noCluster}; ${install}` : install;
     const [program, ...args] = [...asRoot, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "sh", "-c", script];
     execFileSync(program!, args, { stdio: ["ignore", "ignore", "inherit"], timeout: installLimitMs });
   };
