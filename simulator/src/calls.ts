@@ -7,8 +7,8 @@ import type { World } from "./world.ts";
 
 export type Answer =
   | { kind: "json"; status: number; body: string; headers?: Record<string, string> }
-  /** The bytes of a file on disk. */
-  | { kind: "file"; path: string; bytes: number; contentType: string }
+  /** The bytes of a file on disk. `cutAt`: the connection ends after so many of them, at least one. */
+  | { kind: "file"; path: string; bytes: number; contentType: string; cutAt?: number }
   | { kind: "reset" }
   /** Nothing is said for so long, then the socket is destroyed. */
   | { kind: "silence"; forMs: number };
@@ -45,14 +45,30 @@ function give(reply: FastifyReply, answer: Answer): void {
     return;
   }
   if (answer.kind === "file") {
-    const headers = { "content-type": answer.contentType, "content-length": String(answer.bytes) };
-    reply.headers(headers).send(createReadStream(answer.path));
+    giveFile(reply, answer);
     return;
   }
   reply.hijack();
   const socket = reply.raw.socket;
   if (answer.kind === "reset") socket?.resetAndDestroy();
   else setTimeout(() => socket?.destroy(), answer.forMs).unref();
+}
+
+function giveFile(reply: FastifyReply, { path, bytes, contentType, cutAt }: Answer & { kind: "file" }): void {
+  const headers = { "content-type": contentType, "content-length": String(bytes) };
+  if (cutAt === undefined) {
+    reply.headers(headers).send(createReadStream(path));
+    return;
+  }
+  reply.hijack();
+  const { raw } = reply;
+  raw.writeHead(200, headers);
+  // Unlike a reset, this sends what was written.
+  const end = () => raw.socket?.destroySoon();
+  createReadStream(path, { end: cutAt - 1 })
+    .on("end", end)
+    .on("error", end)
+    .pipe(raw, { end: false });
 }
 
 const defaultSlowMs = 2_000;
@@ -83,7 +99,8 @@ export async function runCall(
   const slow = hit(["slow"]);
   if (slow) await wait(slow.delay_ms ?? defaultSlowMs);
   const refused = hit(refusals);
-  if (refused?.fault === "connection_reset") return { kind: "reset" };
+  if (refused?.fault === "connection_reset")
+    return rules.call === "download" ? cutOff(await accept()) : { kind: "reset" };
   if (refused) return rules.refuse(refused.fault as Refusal, refused);
   if (rules.call === "send" && webhooks.waiting >= maxWaitingForSends) return rules.refuse("overloaded", undefined);
 
@@ -92,6 +109,13 @@ export async function runCall(
   if (!wasAccepted) return answer;
   const silent = hit(["timeout_after_accept"]);
   return silent ? { kind: "silence", forMs: silent.delay_ms ?? defaultSilenceMs } : answer;
+}
+
+/** The connection of a download ends after half of its bytes. */
+function cutOff(answer: Answer): Answer {
+  return answer.kind === "file" && answer.bytes > 1
+    ? { ...answer, cutAt: Math.floor(answer.bytes / 2) }
+    : { kind: "reset" };
 }
 
 export function retryAfterSeconds(fault: Fault | undefined): number {

@@ -88,7 +88,7 @@ test("faults hit uploads and downloads too, and can be limited to one kind of ca
   await fault(driver, { channel: "whatsapp", fault: "timeout_after_accept", call: "upload", count: 1, delay_ms: 30 });
   await assert.rejects(image());
   await fault(driver, { channel: "whatsapp", fault: "connection_reset", call: "download", count: 1 });
-  await assert.rejects(download());
+  await assert.rejects(download().then((response) => response.text()));
   await fault(driver, { channel: "whatsapp", fault: "slow", call: "download", count: 1, delay_ms: 60 });
   const start = Date.now();
   assert.equal(await (await download()).text(), "x");
@@ -99,6 +99,22 @@ test("faults hit uploads and downloads too, and can be limited to one kind of ca
   await fault(driver, { channel: "telegram", fault: "rate_limit", call: "download", count: 1 });
   assert.equal((await driver.bot("sendMessage", { chat_id: 5, text: "x" })).status, 200);
   assert.equal((await driver.bot("getFile", { file_id: "x" })).status, 429);
+});
+
+test("a connection that is reset during a download ends after half of its bytes", async () => {
+  await using driver = await openDriver();
+  const { id } = (await driver.upload("x".repeat(1_000_000), "image/png")).body;
+  const { url } = (await driver.graph("GET", id)).body;
+  await fault(driver, { channel: "whatsapp", fault: "connection_reset", call: "download", count: 1 });
+  const headers = { authorization: `Bearer ${defaultWhatsAppAccount.access_token}` };
+  const response = await fetch(url, { headers });
+  assert.deepEqual([response.status, response.headers.get("content-length")], [200, "1000000"]);
+  let bytes = 0;
+  await assert.rejects(async () => {
+    for await (const chunk of response.body!) bytes += chunk.length;
+  });
+  assert.equal(bytes, 500_000);
+  assert.equal((await (await fetch(url, { headers })).text()).length, 1_000_000);
 });
 
 test("a fault can be limited to one person and to a duration", async () => {
