@@ -1,0 +1,46 @@
+import { maxPages } from "../bounds.ts";
+import { DocumentError } from "../document-error.ts";
+import { Ocr } from "../ocr.ts";
+import { loadPdfium, Pdf } from "../pdfium.ts";
+import type { Facts, Source } from "../reader.ts";
+import { checkFileSize, readInto } from "./read-whole.ts";
+
+/** Text page by page. A page without any is rendered, and its text recognised. */
+export async function readPdf(source: Source): Promise<Facts> {
+  const { output, progress, sizeBytes } = source;
+  checkFileSize(source);
+  const pdf = new Pdf(await loadPdfium(), sizeBytes, (memory) => {
+    readInto(source, memory);
+    // PDFium would read what is left of a truncated file.
+    if (!Buffer.from(memory.subarray(-trailerWithinBytes)).includes("%%EOF")) throw incomplete();
+  });
+  if (pdf.pageCount <= 0) throw new DocumentError("DOCUMENT_CORRUPT", "The document has no pages.");
+  if (pdf.pageCount > maxPages) {
+    throw new DocumentError("DOCUMENT_TOO_LARGE", `The document has more than ${maxPages} pages.`);
+  }
+  let ocr: Ocr | undefined;
+  for (let index = 0; index < pdf.pageCount; index += 1) {
+    progress.set(index, pdf.pageCount);
+    output.mark("page");
+    const { text, image } = pdf.withPage(index, (page) => {
+      const text = page.text();
+      return text.trim() === "" ? { text, image: page.render(renderDpi, maxRenderedPixels) } : { text, image: null };
+    });
+    output.append(text);
+    if (image === null) continue;
+    ocr ??= await Ocr.start();
+    const onProgress = (done: number) => progress.set(index + done, pdf.pageCount);
+    output.append(ocr.recognize(image, { dpi: renderDpi, onProgress }) ?? "");
+  }
+  return { title: pdf.title };
+}
+
+/** Programs write the end mark last, but some append a little. */
+const trailerWithinBytes = 64 * 1024;
+const renderDpi = 216;
+/** A4 has 4.5 million. */
+const maxRenderedPixels = 12_000_000;
+
+function incomplete(): DocumentError {
+  return new DocumentError("DOCUMENT_CORRUPT", "The document is incomplete: its end is missing.");
+}
