@@ -3,6 +3,7 @@ import type { MessagePayload, PayloadType } from "../../../contract/src/payloads
 import type { Clock, Random } from "../lib/clock.ts";
 import type { HttpClient } from "../lib/http.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
+import type { PlatformFile } from "./media.ts";
 
 export type Channel = string;
 
@@ -121,6 +122,8 @@ export type InboundEvent =
       displayName: string | null;
       /** The `message_id` of a reaction is empty: the core sets it from `quotedProviderMessageId`. */
       payload: MessagePayload;
+      /** What the message carries beside its payload; absent without a file. */
+      file?: PlatformFile;
       quotedProviderMessageId: string | null;
       at: number;
     }

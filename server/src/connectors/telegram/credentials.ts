@@ -26,6 +26,11 @@ export function methodUrl(account: TelegramAccount, method: string): string {
   return `${account.settings.base_url ?? defaultBaseUrl}/bot${account.credentials.bot_token}/${method}`;
 }
 
+/** Of a `file_path`. It has the token: pass it only to the HTTP client. */
+export function fileUrl(account: TelegramAccount, path: string): string {
+  return `${account.settings.base_url ?? defaultBaseUrl}/file/bot${account.credentials.bot_token}/${path}`;
+}
+
 export function redactedUrl(account: TelegramAccount, method: string): string {
   return `${account.settings.base_url ?? defaultBaseUrl}/bot${botId(account.credentials)}:[hidden]/${method}`;
 }

@@ -4,9 +4,11 @@ import type { InboundEvent, WebhookRequest } from "../connector.ts";
 import { isSameSecret } from "../equal.ts";
 import { ignored, namedText, nameOf, reactionOf, textOf, timeOf } from "../inbound.ts";
 import { type Json, listAt, numberAt, objectAt, parseWebhookBody, textAt } from "../json.ts";
+import type { PlatformFile } from "../media.ts";
 import { contentOf } from "./content.ts";
 import type { TelegramCredentials } from "./credentials.ts";
 import { messageKey, parseIdentifier } from "./identifier.ts";
+import { fileOf } from "./media.ts";
 
 /** Telegram does not sign: only the secret in the header identifies its calls. */
 export function verify({ headers }: WebhookRequest, { secret_token }: TelegramCredentials): boolean {
@@ -45,6 +47,7 @@ function parseMessage(message: Json): InboundEvent {
     sender: objectAt(message, "from"),
     messageId: textAt(message, "message_id"),
     payload: content.payload,
+    file: fileOf(message),
     aliases: content.formerChatId === "" ? [] : [content.formerChatId],
     quoted,
     at: numberAt(message, "date"),
@@ -100,6 +103,7 @@ function messageEvent(facts: {
   sender: Json;
   messageId: string;
   payload: Extract<InboundEvent, { kind: "message" }>["payload"];
+  file?: PlatformFile | null;
   aliases?: string[];
   quoted: string;
   at: number;
@@ -116,6 +120,7 @@ function messageEvent(facts: {
     aliases: (facts.aliases ?? []).map(parseIdentifier).filter((alias) => alias !== null),
     displayName: nameOf(isGroup ? textAt(facts.chat, "title") : author || fullName(facts.chat)),
     payload: isAuthored && facts.payload.type === "text" ? textOf(`${author}: ${facts.payload.text}`) : facts.payload,
+    ...(facts.file && { file: facts.file }),
     quotedProviderMessageId: cleanId(facts.quoted) === "" ? null : messageKey(identifier, facts.quoted),
     at: timeOf(facts.at),
   };

@@ -9,6 +9,7 @@ import { contentOf } from "./content.ts";
 import type { WhatsAppCredentials } from "./credentials.ts";
 import { reasonOf } from "./errors.ts";
 import { otherSpellings, parsePlatformIdentifier } from "./identifier.ts";
+import { fileOf } from "./media.ts";
 
 export function parse({ rawBody }: WebhookRequest, { phone_number_id }: WhatsAppCredentials): Iterable<InboundEvent> {
   return parseEntries(rawBody, (entry) =>
@@ -90,6 +91,7 @@ function parseMessage(message: unknown, contacts: Contacts): InboundEvent {
   if (typeof content === "string") return ignored(content);
   const [identifier, ...aliases] = [...new Set(senderOf(message, content.newNumber))];
   if (providerMessageId === "" || identifier === undefined) return ignored("a message without id or sender");
+  const file = fileOf(message);
   return {
     kind: "message",
     providerMessageId,
@@ -97,6 +99,7 @@ function parseMessage(message: unknown, contacts: Contacts): InboundEvent {
     aliases,
     displayName: displayNameOf(message, contacts),
     payload: content.payload,
+    ...(file && { file }),
     quotedProviderMessageId: content.target || cleanId(textAt(objectAt(message, "context"), "id")) || null,
     at: timeIn(message),
   };
