@@ -82,8 +82,7 @@ async function storePart(
   response: ServerResponse,
 ): Promise<void> {
   const bytes = Number(parameters.get("bytes"));
-  const length = request.headers["content-length"];
-  if (length === undefined || request.headers["transfer-encoding"] !== undefined || Number(length) !== bytes) {
+  if (Number(request.headers["content-length"]) !== bytes) {
     throw new Refusal(403, "FORBIDDEN", `This URL is for a body of ${bytes} bytes, with a content-length.`);
   }
   const upload = { key, uploadId: parameters.get("upload")! };

@@ -133,6 +133,8 @@ test("completing continues where a killed process has stopped", async () => {
   assert.deepEqual(await store.listParts(started), parts);
   renameSync(join(own, "parts"), join(own, "object"));
   writeFileSync(join(own, "object", "object.json.tmp"), "half");
+  const late = await store.partUrl(started, { number: 1, bytes: 4 }, inAnHour());
+  assert.equal((await fetch(late, { method: "PUT", body: "late" })).status, 404);
   assert.deepEqual(await store.listParts(started), parts);
   await store.complete(started, parts);
   assert.equal(await text(await store.read(key)), "content");
