@@ -85,6 +85,19 @@ test("malformed input is refused with an error that says what is valid", async (
   assert.equal((await driver.control("GET", "nothing")).status, 404);
 });
 
+test("more files of people at once than can be written get 503", async () => {
+  await using driver = await openDriver();
+  const payload = { type: "file", content_type: "image/png", size: 2 << 20 };
+  const send = () => driver.control("POST", "inbound", { channel: "whatsapp", from: ana, payload });
+  const replies = await Promise.all(Array.from({ length: 60 }, send));
+  const refused = replies.filter(({ status }) => status !== 201);
+  assert.ok(refused.length > 0 && refused.length <= 60 - 32, `${refused.length} were refused`);
+  for (const { status, body, headers } of refused) {
+    assert.deepEqual([status, body.error.code, headers.get("retry-after")], [503, "OVERLOADED", "1"]);
+  }
+  assert.equal((await send()).status, 201);
+});
+
 test("accounts are listed with their credentials, added and updated", async () => {
   await using driver = await openDriver();
   const list = async () => (await driver.control("GET", "accounts")).body.data;

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from "fastify";
+import { StoreBusy } from "../media/media-store.ts";
 import { Problem } from "../problem.ts";
 import type { Simulation } from "../simulation.ts";
 import { serveMedia } from "./media.ts";
@@ -49,6 +50,7 @@ function envelope(code: string, message: string, requestId: string): unknown {
 
 function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof StoreBusy) return new Problem(503, "OVERLOADED", error.message);
   const { statusCode, message, stack } = error as Error & { statusCode?: number };
   if (statusCode === 413) return new Problem(413, "PAYLOAD_TOO_LARGE", message);
   if (statusCode !== undefined && statusCode < 500) return new Problem(400, "VALIDATION_ERROR", message);
