@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { repair } from "./versitygw.ts";
 
 const programs = join(import.meta.dirname, "programs.ts");
 const nobody = 65_534;
@@ -87,6 +88,36 @@ test("without root a line says how to install it; in CI that is an error", () =>
   const inCi = setUp({ ...machine.env, CI: "1" }, { asRoot: false });
   assert.equal(inCi.status, 1);
   assert.match(inCi.stderr, /The tests need .*, which could not be installed/);
+});
+
+test("Go builds the S3 server once, and a build that fails is reported", () => {
+  using machine = openMachine();
+  const cache = join(machine.folder, "cache");
+  const source = join(machine.folder, "fasthttp");
+  for (const folder of [cache, source]) mkdirSync(folder);
+  chmodSync(cache, 0o777);
+  // As in Go's cache of modules.
+  writeFileSync(join(source, repair.file), `func\n${repair.before}}`, { mode: 0o444 });
+  const go = join(machine.env.PATH, "go");
+  const script = (result: string) => `#!/bin/sh
+[ "$1" = build ] || { echo '{"Dir":"${source}"}'; exit; }
+while read line; do case "$line" in *io.ErrClosedPipe*) repaired=1; esac; done < fasthttp/${repair.file}
+[ "$repaired" = 1 ] && ${result}
+`;
+  writeFileSync(go, script("exit 3"), { mode: 0o755 });
+  const env = { ...machine.env, VERSITYGW_PATH: "", XDG_CACHE_HOME: cache };
+  const failed = setUp(env, { asRoot: false });
+  assert.match(failed.lines[0]!, /^Building versitygw /, failed.stderr);
+  assert.match(
+    failed.lines.join("\n"),
+    /versitygw could not be built: .*tests of .*; of files in S3; .*for versitygw, install Go/s,
+  );
+  assert.equal(setUp({ ...env, CI: "1" }, { asRoot: false }).status, 1);
+  writeFileSync(go, script("/bin/ln -s /bin/sh versitygw"));
+  const built = setUp(env, { asRoot: false });
+  assert.match(built.lines[0]!, /^Building versitygw /, built.stderr);
+  assert.doesNotMatch(built.lines.slice(1).join("\n"), /versitygw|S3/);
+  assert.doesNotMatch(setUp(env, { asRoot: false }).lines.join("\n"), /versitygw|S3/);
 });
 
 test("tests that need a missing program are shown as skipped, with the reason, and counted; the others run", () => {

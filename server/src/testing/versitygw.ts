@@ -25,7 +25,7 @@ const fasthttpVersion = "1.73.0";
  * That version stores a body whose connection broke as if it were whole, because its HTTP server reports such an end like
  * any other, and its checksums ignore io.ErrUnexpectedEOF. AWS stores nothing. Source: github.com/versity/versitygw, issue 2414 (fixed there after 1.8.0).
  */
-const repair = {
+export const repair = {
   file: "streaming.go",
   before: "\tn, err = rs.reader.Read(p)\n\trs.totalBytesRead += n\n\tif err != nil {\n",
   after:
