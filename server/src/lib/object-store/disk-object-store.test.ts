@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -6,6 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer, text } from "node:stream/consumers";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { freePort } from "../../testing/free-port.ts";
 import {
   download,
   inAnHour,
@@ -14,6 +19,7 @@ import {
   objectStoreSuite,
   putPart,
   revalidate,
+  sha256,
   upload,
 } from "../../testing/suites/object-store-suite.ts";
 import { until } from "../../testing/until.ts";
@@ -29,6 +35,7 @@ interface DiskHarness extends ObjectStoreHarness {
   openAgain(options?: { clock?: Clock; secrets?: Secret[] }): ReturnType<typeof openDiskObjectStore>;
 }
 
+const serverProgram = fileURLToPath(new URL("../../testing/object-store-process.ts", import.meta.url));
 const type = "application/octet-stream";
 const secret = new Secret("a secret of the tests");
 
@@ -146,6 +153,57 @@ test("completing continues where a killed process has stopped", async () => {
   await store.complete(started, parts);
   assert.deepEqual(readdirSync(join(folder, "uploads")), []);
   assert.equal(await text(await store.read(key)), "content");
+});
+
+test("a killed server loses no part that it confirmed, and lists none that is not whole", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "chat4all-objects-"));
+  await using opened = new AsyncDisposableStack();
+  opened.defer(() => rmSync(folder, { recursive: true, force: true }));
+  const port = await freePort();
+  const log: Log = { info() {}, warn() {}, error() {} };
+  const baseUrl = `http://127.0.0.1:${port}`;
+  const store = await openDiskObjectStore({ folder, baseUrl, secrets: [secret], clock: systemClock, log });
+  const key = newKey();
+  const started = await store.begin(key, { contentType: type });
+  const bodies = Array.from({ length: 8 }, () => randomBytes(leastPartBytes));
+  const confirmed = new Set<number>();
+  for (let kills = 0; confirmed.size < bodies.length; kills += 1) {
+    const server = fork(serverProgram, [folder, String(port), secret.reveal()]);
+    opened.defer(() => void server.kill("SIGKILL"));
+    await until("it responds", async () => (await fetch(baseUrl)).status === 403);
+    const isLastRound = kills === 3;
+    const sent = bodies.map(async (body, index) => {
+      if (confirmed.has(index + 1) || (!isLastRound && index > kills)) return;
+      await putPart(store, started, index + 1, body);
+      confirmed.add(index + 1);
+    });
+    const settled = Promise.allSettled(sent);
+    if (isLastRound) await settled;
+    else {
+      const { length } = bodies[7]!;
+      const half = request(await store.partUrl(started, { number: 8, bytes: length }, inAnHour()), {
+        method: "PUT",
+        headers: { "content-length": length },
+      });
+      half.on("error", () => {});
+      half.write(bodies[7]!.subarray(0, length / 2));
+      const isHalf = (name: string) => statSync(join(folder, name)).size === length / 2;
+      await until("a part is confirmed", () => confirmed.size > kills);
+      await until("half of another has arrived", () => filesIn(folder).some(isHalf));
+    }
+    server.kill("SIGKILL");
+    await Promise.all([settled, once(server, "exit")]);
+    const listed = await store.listParts(started);
+    const numbers = new Set(listed.map(({ number }) => number));
+    assert.deepEqual(
+      [...confirmed].filter((number) => !numbers.has(number)),
+      [],
+    );
+    for (const part of listed) assert.equal(part.sha256, sha256(bodies[part.number - 1]!));
+  }
+  await store.complete(started, await store.listParts(started));
+  assert.ok((await buffer(await store.read(key))).equals(Buffer.concat(bodies)));
+  assert.deepEqual(readdirSync(join(folder, "uploads")), []);
 });
 
 test("a start deletes what an earlier process did not; a sweep deletes an upload that was never created in full", async () => {
