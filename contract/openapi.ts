@@ -750,6 +750,138 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/files/initiate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start an upload in parts
+         * @description Then `PUT` each part to its URL, in any order, several at a time, again after a failure, and complete the upload. After any interruption `GET /v1/files/{id}/parts` says which parts are missing.
+         *
+         *     An API key requires the scope `files:write`.
+         */
+        post: operations["initiateUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/complete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Complete an upload
+         * @description Verifies the checksum and what the bytes are. A file with another checksum (`CHECKSUM_MISMATCH`), or of a type that is not allowed or not what its name says (`FILE_TYPE_INVALID`), is rejected. A second call gets the same response.
+         *
+         *     An API key requires the scope `files:write`.
+         */
+        post: operations["completeUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/{id}/parts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Resume an upload: its parts, with new URLs for those that are missing
+         * @description An API key requires the scope `files:write`.
+         */
+        get: operations["listUploadParts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List your own files, newest first
+         * @description An API key requires the scope `files:read`.
+         */
+        get: operations["listFiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a file's name, size and type
+         * @description For its uploader, and members of conversations in which it was sent.
+         *
+         *     An API key requires the scope `files:read`.
+         */
+        get: operations["getFile"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a file
+         * @description By its uploader or an admin. Messages keep its name, and say that it was deleted. Ends an upload, too.
+         *
+         *     An API key requires the scope `files:write`.
+         */
+        delete: operations["deleteFile"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/{id}/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a URL of a file's bytes, valid for an hour
+         * @description An API key requires the scope `files:read`.
+         */
+        get: operations["downloadFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events": {
         parameters: {
             query?: never;
@@ -2686,6 +2818,58 @@ export interface components {
             /** Format: date-time */
             failed_at: string;
         };
+        /**
+         * @example {
+         *       "file_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c11",
+         *       "filename": "offer.pdf",
+         *       "size": 48120,
+         *       "content_type": "application/pdf",
+         *       "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *       "status": "completed",
+         *       "error": null,
+         *       "uploaded_by": "0197a7a4-1111-7d55-8a53-0d9c3f9a6c11",
+         *       "created_at": "2026-11-30T12:00:00.000Z",
+         *       "completed_at": "2026-11-30T12:00:01.000Z",
+         *       "expires_at": null
+         *     }
+         */
+        File: {
+            file_id: string;
+            filename: string;
+            /** @description Bytes. */
+            size: number;
+            /** @description What the bytes are; null until the file is completed. */
+            content_type: string | null;
+            /** @description As it was verified; null until then. */
+            checksum: string | null;
+            status: components["schemas"]["FileStatus"];
+            /** @description Why it was rejected; else null. */
+            error: {
+                code: string;
+                message: string;
+            } | null;
+            /** @description The participant who uploaded or sent it. */
+            uploaded_by: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            completed_at: string | null;
+            /**
+             * Format: date-time
+             * @description When an unfinished upload is given up; else null.
+             */
+            expires_at: string | null;
+        };
+        FileLink: {
+            /** @description Of the bytes; needs no credential. Answers ranges. Types that a browser shows safely are shown, all others saved. */
+            url: string;
+            /** Format: date-time */
+            expires_at: string;
+        };
+        FilePage: {
+            data: components["schemas"]["File"][];
+            next_cursor: string | null;
+        };
         FilePayload: {
             /**
              * @description discriminator enum property added by openapi-typescript
@@ -2696,6 +2880,8 @@ export interface components {
             file_id: string;
             caption?: string;
         };
+        /** @enum {string} */
+        FileStatus: "uploading" | "completed" | "rejected" | "deleted";
         /**
          * @example {
          *       "email": "ana@example.com"
@@ -3453,6 +3639,28 @@ export interface components {
         };
         /**
          * @example {
+         *       "filename": "offer.pdf",
+         *       "size": 48120,
+         *       "content_type": "application/pdf"
+         *     }
+         */
+        NewUpload: {
+            /**
+             * Format: line
+             * @description One line of text, not blank. Never used as a path.
+             */
+            filename: string;
+            /** @description Bytes, at most 2,147,483,648. */
+            size: number;
+            /** @description A media type without parameters. */
+            content_type?: string;
+            /** @description The SHA-256 of the file in hexadecimal digits; or, with `-` and the number of parts behind it, that of the SHA-256s of its parts one after the other, 32 bytes each. The second is verified without reading the file again where the store keeps the checksums of parts. */
+            checksum?: string;
+            /** @description A conversation of the caller, whose members may read the file as soon as it is completed. */
+            conversation_id?: string;
+        };
+        /**
+         * @example {
          *       "username": "bruno",
          *       "email": "bruno@example.com",
          *       "password": "correct horse battery staple",
@@ -3995,7 +4203,7 @@ export interface components {
          */
         Role: "member" | "agent" | "admin";
         /** @enum {string} */
-        Scope: "*" | "messages:read" | "messages:write" | "conversations:read" | "conversations:write" | "contacts:read" | "contacts:write" | "users:read" | "users:write" | "channel-accounts:read" | "channel-accounts:write" | "api-keys:read" | "api-keys:write" | "events:read" | "webhook-endpoints:read" | "webhook-endpoints:write" | "audit-log:read" | "workspaces:read" | "workspaces:write";
+        Scope: "*" | "messages:read" | "messages:write" | "conversations:read" | "conversations:write" | "files:read" | "files:write" | "contacts:read" | "contacts:write" | "users:read" | "users:write" | "channel-accounts:read" | "channel-accounts:write" | "api-keys:read" | "api-keys:write" | "events:read" | "webhook-endpoints:read" | "webhook-endpoints:write" | "audit-log:read" | "workspaces:read" | "workspaces:write";
         /**
          * @example {
          *       "overlap_seconds": 3600
@@ -4115,6 +4323,58 @@ export interface components {
             is_stalled: boolean;
         };
         TypingSignal: Record<string, never>;
+        Upload: {
+            file_id: string;
+            status: components["schemas"]["FileStatus"];
+            /** @description Bytes of each part but the last, which has the rest. */
+            part_size: number;
+            parts: {
+                part_number: number;
+                /** @description Bytes: exactly these, in one request. */
+                size: number;
+                /** @description `PUT` the part's bytes here, without another credential. Valid until `urls_expire_at`. */
+                url: string;
+            }[];
+            /** Format: date-time */
+            urls_expire_at: string;
+            /** Format: date-time */
+            expires_at: string;
+        };
+        /**
+         * @example {
+         *       "file_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c11",
+         *       "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+         *     }
+         */
+        UploadEnd: {
+            /** @description A UUID. */
+            file_id: string;
+            /** @description The SHA-256 of the file in hexadecimal digits; or, with `-` and the number of parts behind it, that of the SHA-256s of its parts one after the other, 32 bytes each. The second is verified without reading the file again where the store keeps the checksums of parts. */
+            checksum: string;
+            /** @description What the client uploaded; a part with another etag is an error. */
+            parts?: {
+                part_number: number;
+                etag: string;
+            }[];
+        };
+        UploadParts: {
+            file_id: string;
+            status: components["schemas"]["FileStatus"];
+            part_size: number;
+            parts: {
+                part_number: number;
+                /** @description Bytes: exactly these, in one request. */
+                size: number;
+                /** @description Null when the part is stored. */
+                url: string | null;
+                /** @description Of the stored part; null when it is missing. */
+                etag: string | null;
+            }[];
+            /** Format: date-time */
+            urls_expire_at: string;
+            /** Format: date-time */
+            expires_at: string;
+        };
         /**
          * @example {
          *       "user_id": "0192f5c4-7d1e-7b3a-9c55-0a8e4f1d2b3c",
@@ -4628,7 +4888,11 @@ export type ErrorBody = components['schemas']['ErrorBody'];
 export type EventPage = components['schemas']['EventPage'];
 export type FailedDelivery = components['schemas']['FailedDelivery'];
 export type FailedWebhook = components['schemas']['FailedWebhook'];
+export type File = components['schemas']['File'];
+export type FileLink = components['schemas']['FileLink'];
+export type FilePage = components['schemas']['FilePage'];
 export type FilePayload = components['schemas']['FilePayload'];
+export type FileStatus = components['schemas']['FileStatus'];
 export type ForgottenPassword = components['schemas']['ForgottenPassword'];
 export type Frame = components['schemas']['Frame'];
 export type GapFrame = components['schemas']['GapFrame'];
@@ -4674,6 +4938,7 @@ export type NewMember = components['schemas']['NewMember'];
 export type NewMessage = components['schemas']['NewMessage'];
 export type NewMessageEvent = components['schemas']['NewMessageEvent'];
 export type NewMessageFrame = components['schemas']['NewMessageFrame'];
+export type NewUpload = components['schemas']['NewUpload'];
 export type NewUser = components['schemas']['NewUser'];
 export type NewWebhookEndpoint = components['schemas']['NewWebhookEndpoint'];
 export type NewWorkspace = components['schemas']['NewWorkspace'];
@@ -4723,6 +4988,9 @@ export type TraceEntry = components['schemas']['TraceEntry'];
 export type TraceEntryPage = components['schemas']['TraceEntryPage'];
 export type Trouble = components['schemas']['Trouble'];
 export type TypingSignal = components['schemas']['TypingSignal'];
+export type Upload = components['schemas']['Upload'];
+export type UploadEnd = components['schemas']['UploadEnd'];
+export type UploadParts = components['schemas']['UploadParts'];
 export type User = components['schemas']['User'];
 export type UserAddresses = components['schemas']['UserAddresses'];
 export type UserChange = components['schemas']['UserChange'];
@@ -5912,6 +6180,226 @@ export interface operations {
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    initiateUpload: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
+                "idempotency-key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUpload"];
+            };
+        };
+        responses: {
+            /** @description The upload. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    completeUpload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UploadEnd"];
+            };
+        };
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["File"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    listUploadParts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The upload parts. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadParts"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    listFiles: {
+        parameters: {
+            query?: {
+                /** @description A page may hold fewer items: it ends at about 1 MiB. */
+                limit?: number;
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of files. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilePage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    getFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["File"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    deleteFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done; no body. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    downloadFile: {
+        parameters: {
+            query?: {
+                /** @description Answer 302 with the URL as `location`. */
+                redirect?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file link. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileLink"];
+                };
+            };
+            /** @description Redirect; no body. */
+            302: {
+                headers: {
+                    location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             503: components["responses"]["ServiceUnavailable"];
         };
     };

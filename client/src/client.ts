@@ -1,11 +1,13 @@
 import type * as api from "../../contract/openapi.ts";
 import { bodyOf, type Call, type Credential, openCall, type Page, type PageQuery, page, type Query } from "./call.ts";
+import { fileCalls } from "./files.ts";
 import { apiKeyCalls, auditLogCalls, authCalls, invitationCalls, userCalls, workspaceCalls } from "./identity-calls.ts";
 import { openRealtime, type RealtimeOptions } from "./realtime.ts";
 import { openSession } from "./session.ts";
 
 export type * from "../../contract/openapi.ts";
 export { ApiError, type Call, type Credential, type Page, type PageQuery } from "./call.ts";
+export type { UploadOptions } from "./files.ts";
 export type * from "./frames.ts";
 export {
   type RealtimeConnection,
@@ -47,6 +49,7 @@ export function openClient(options: ClientOptions) {
     auth: authCalls(call, () => session?.end() ?? Promise.resolve()),
     messages: messageCalls(call),
     conversations: conversationCalls(call),
+    files: fileCalls(call, fetch),
     contacts: contactCalls(call),
     users: userCalls(call),
     invitations: invitationCalls(call),

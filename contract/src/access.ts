@@ -11,6 +11,8 @@ export const scopes = [
   "messages:write",
   "conversations:read",
   "conversations:write",
+  "files:read",
+  "files:write",
   "contacts:read",
   "contacts:write",
   "users:read",

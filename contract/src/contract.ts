@@ -9,6 +9,7 @@ import { conversations } from "./conversations.ts";
 import { deadLetters } from "./dead-letters.ts";
 import { writeDocument } from "./document.ts";
 import { events, webhooks } from "./events.ts";
+import { files } from "./files.ts";
 import { health } from "./health.ts";
 import { invitationAcceptance, invitations } from "./invitations.ts";
 import { jwks } from "./jwks.ts";
@@ -36,6 +37,7 @@ export const contract: readonly Operation[] = [
   messages,
   conversations,
   conversationMessages,
+  files,
   events,
   contacts,
   contactAddresses,

@@ -2,7 +2,7 @@
  * Who may call what, written by hand: one row for each route of the OpenAPI document. `authorization.test.ts` makes of
  * it every call that must be refused and every one that must not.
  */
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import type { Scope } from "../../contract/src/access.ts";
 import { feedScopes } from "../../contract/src/events.ts";
 import { adminPassword } from "./harness.ts";
@@ -94,6 +94,11 @@ const credentials = () => ({
 const say: Call = async ({ things }) => ({
   body: { conversation_id: await things.conversation(), payload: text("Hello") },
 });
+/** Of five bytes, by the caller. */
+async function startUpload({ workspace: { admin, agent, member }, userId }: Given) {
+  const uploader = [admin, agent, member].find((caller) => caller.userId === userId)!;
+  return uploader.client.files.initiate({ filename: "notes.txt", size: 5 });
+}
 const newBot = () => ({
   bot_token: `${Math.floor(Math.random() * 1e9)}:${randomUUID().replaceAll("-", "")}abc`,
   secret_token: "a-secret-token",
@@ -320,6 +325,43 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "DELETE /v1/channel-accounts/{id}": row("admin", "channel-accounts:write", 204, one("account")),
   "GET /v1/channel-accounts/{id}/health": row("agent", "channel-accounts:read", 200, one("account")),
   "POST /v1/channel-accounts/{id}/verify": row("admin", "channel-accounts:write", 200, one("account")),
+
+  // Files: an upload is its uploader's.
+  "POST /v1/files/initiate": row(
+    "member",
+    "files:write",
+    201,
+    () => ({ body: { filename: "notes.txt", size: 5 } }),
+    own,
+  ),
+  "POST /v1/files/complete": row(
+    "member",
+    "files:write",
+    200,
+    async (given) => {
+      const { file_id, parts } = await startUpload(given);
+      await fetch(parts[0]!.url, { method: "PUT", body: "hello" });
+      return { body: { file_id, checksum: createHash("sha256").update("hello").digest("hex") } };
+    },
+    hidden,
+  ),
+  "GET /v1/files/{id}/parts": row(
+    "member",
+    "files:write",
+    200,
+    async (given) => ({ params: { id: (await startUpload(given)).file_id } }),
+    hidden,
+  ),
+  "GET /v1/files": row("member", "files:read", 200, undefined, own),
+  "GET /v1/files/{id}": row("member", "files:read", 200, one("file"), hidden),
+  "GET /v1/files/{id}/download": row("member", "files:read", 200, one("file"), hidden),
+  "DELETE /v1/files/{id}": row(
+    "member",
+    "files:write",
+    204,
+    async (given) => ({ params: { id: (await startUpload(given)).file_id } }),
+    hidden,
+  ),
 
   // Events, and webhook endpoints.
   "GET /v1/events": row("member", feedScopes, 200, undefined, own),

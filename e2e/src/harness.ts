@@ -1,4 +1,7 @@
 import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Writable } from "node:stream";
 import {
   type Channel,
@@ -74,8 +77,11 @@ export async function startTestHub({ env = {}, expectedErrors, clock = systemClo
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await createTestDatabase());
   const simulator = openSimulatorClient(stack.use(await startSimulator(openPlatforms)).url);
+  const dataDir = await mkdtemp(join(tmpdir(), "chat4all-test-"));
+  stack.defer(() => rm(dataDir, { recursive: true, force: true }));
   const config = loadConfig(
     {
+      DATA_DIR: dataDir,
       ...quickRetries,
       ...noLimits,
       ...sharedSecrets,

@@ -18,6 +18,8 @@ export interface Things {
   conversation(): Promise<string>;
   /** Said by the member in such a group. */
   message(): Promise<string>;
+  /** Uploaded by the member to such a group. */
+  file(): Promise<string>;
   user(): Promise<string>;
   /** One who began a second factor. */
   carefulUser(): Promise<string>;
@@ -59,6 +61,10 @@ export function newThings(workspace: Workspace, receiverUrl: string): Things {
     contact,
     conversation,
     message,
+    async file() {
+      const options = { filename: "notes.txt", conversation_id: await conversation() };
+      return (await member.client.files.upload(new Blob(["Something to keep to ourselves."]), options)).file_id;
+    },
     user: async () => (await newUser(hub, admin, "member")).userId,
     async carefulUser() {
       const { client, userId } = await newUser(hub, admin, "member");

@@ -1,5 +1,7 @@
 /** Bodies of platforms and objects of clients: their times have any form. */
 const foreign = ["metadata", "payload", "exchanges"];
+/** Bytes. */
+const isSize = /^(size|part_size|limit|quota)$/;
 const isTime = /^(at|timestamp)$|_(at|until|since)$/;
 const iso = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
@@ -16,6 +18,6 @@ export function wrongTimes(value: unknown, path: string): string[] {
   }
   const isWrong = isTime.test(name)
     ? value !== null && !iso.test(String(value))
-    : typeof value === "number" && value > 1e9;
+    : typeof value === "number" && value > 1e9 && !isSize.test(name);
   return isWrong ? [`${path}: ${value}`] : [];
 }

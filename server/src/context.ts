@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Logger } from "pino";
 import { startEmbeddedPostgres } from "../../embedded-postgres/src/embedded-postgres.ts";
 import type { Bus } from "./bus/bus.ts";
@@ -11,6 +12,7 @@ import type { IdentityDb, PipelineDb } from "./database-roles.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import { type Deliverer, openRouter, readHealth } from "./deliveries/deliveries.ts";
 import { type EventNotifier, openEventNotifier, openTypingNotifier, type TypingNotifier } from "./events/events.ts";
+import { type FileDeps, openAllowedTypes } from "./files/files.ts";
 import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { openDatabaseClock } from "./lib/database-clock.ts";
@@ -19,12 +21,14 @@ import { openFanout } from "./lib/fanout/open-fanout.ts";
 import { type HttpClient, openHttpClient } from "./lib/http.ts";
 import type { ChannelAccountId } from "./lib/ids.ts";
 import { type Mailer, openMailer } from "./lib/mailer.ts";
+import { type ObjectStoreOptions, openObjectStore } from "./lib/object-store/open-object-store.ts";
 import type { Db } from "./lib/query.ts";
 import { openMemoryRateLimits } from "./lib/rate-limits/memory-rate-limits.ts";
 import type { RateLimits } from "./lib/rate-limits/rate-limits.ts";
 import { openRedisRateLimits } from "./lib/rate-limits/redis-rate-limits.ts";
 import type { Redis } from "./lib/redis.ts";
 import { dnsResolve } from "./lib/resolve.ts";
+import { Secret } from "./lib/secret.ts";
 import { openSecretBox, type SecretBox } from "./lib/secret-box.ts";
 import { readOrCreateSecrets } from "./lib/secrets-file.ts";
 import type { Start } from "./lib/start-retry.ts";
@@ -39,6 +43,7 @@ import {
 import { Acceptor } from "./messages/messages.ts";
 import { prepareSchema } from "./prepare-schema.ts";
 import { identityChannel } from "./realtime/realtime.ts";
+import { objectsPath } from "./rest/objects.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
 import { Signals } from "./signals/signals.ts";
@@ -70,6 +75,7 @@ export interface Context extends AsyncDisposable {
   readonly typingNotifier: TypingNotifier;
   readonly providers: ReadonlyMap<string, LogInProvider>;
   readonly mailer: Mailer;
+  readonly files: FileDeps;
   readonly accounts: ChannelAccounts;
   readonly acceptor: Acceptor;
   readonly inboundWebhooks: WebhookStore;
@@ -144,6 +150,14 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const connectorIo = { http, clock, random, timeoutMs };
   const isFused = config.isFused && config.roles.includes("router");
   const capabilitiesOf = (channel: string) => connectorFor(channel)?.capabilities ?? null;
+  const store = stack.use(
+    await openStore(config, {
+      secrets: secrets.encryptionKeys.map(({ key }) => new Secret(key.toString("base64"))),
+      clock,
+      log,
+    }),
+  );
+  const files = { store, clock, ...config.files, allowedTypes: openAllowedTypes(config.files.allowedTypes) };
   const opened = stack.move();
   return {
     config,
@@ -168,6 +182,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     typingNotifier: openTypingNotifier({ fanout, clock }),
     providers,
     mailer,
+    files,
     accounts,
     acceptor: new Acceptor({
       dbOf: acceptDbOf,
@@ -265,6 +280,19 @@ async function openProcessLinks(stack: AsyncDisposableStack, { config, log, star
   const sharedDatabaseUrl = config.database.url === null ? null : pipelineUrl(databaseUrl);
   const fanout = stack.use(await openFanout({ redisUrl, databaseUrl: sharedDatabaseUrl, clock, log, start }));
   return { redis, limits, fanout };
+}
+
+/** Where the bytes of files are: in a bucket, or in the data directory behind URLs that the hub signs. */
+function openStore(
+  config: Config,
+  place: Pick<Extract<ObjectStoreOptions, { kind: "disk" }>, "secrets" | "clock" | "log">,
+) {
+  const { dataDir, http, files } = config;
+  return openObjectStore(
+    files.s3 === null
+      ? { kind: "disk", folder: join(dataDir, "files"), baseUrl: `${http.publicUrl}${objectsPath}`, ...place }
+      : { kind: "s3", ...files.s3, temporaryFolder: join(dataDir, "files"), clock: place.clock },
+  );
 }
 
 /** Clients for platforms, for webhook endpoints (whose URLs come from users) and for login providers. */

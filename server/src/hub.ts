@@ -59,7 +59,9 @@ export async function startHub(options: HubOptions): Promise<Hub> {
 
   const isEmbedded = config.database.url === null;
   const retry = openStartRetry({ isEmbedded, clock: options.clock ?? systemClock, log, waitFor, signal });
-  const context = stack.use(await openContext({ ...options, start: { retry, waitFor, signal } }));
+  const context = stack.use(
+    await openContext({ ...options, config: withPort(config, port), start: { retry, waitFor, signal } }),
+  );
   for (const { setting, detail } of await retry(() => readDatabaseWarnings(context))) log.warn({ setting }, detail);
   waitFor("the first admin to be made");
   const { identityDb: db, clock, hasher, isOnlyProcess } = context;
@@ -99,6 +101,13 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     return closing;
   };
   return { url, simulatorUrl, simulatedChannels, admin, context, close, [Symbol.asyncDispose]: close };
+}
+
+/** With `PORT=0` the hub's own URL is known when the port is. */
+function withPort(config: Config, taken: TakenPort | null): Config {
+  const { http } = config;
+  if (taken === null || http.port !== 0) return config;
+  return { ...config, http: { ...http, publicUrl: http.publicUrl.replace(/:0$/, `:${taken.port}`) } };
 }
 
 function takeSimulatorPort(port: number, httpPort: number | null): Promise<TakenPort> {

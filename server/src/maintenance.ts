@@ -4,6 +4,7 @@ import { deleteOldSessions } from "./credentials/credentials.ts";
 import type { PipelineDb } from "./database-roles.ts";
 import { applyMissedReceipts, deleteOldEarlyReceipts, startFallbacks } from "./deliveries/deliveries.ts";
 import { deleteOldEvents } from "./events/events.ts";
+import { abortStrayUploads, giveUpUploads, removeObjects } from "./files/files.ts";
 import { deleteOldIdempotencyKeys } from "./http/idempotency-keys.ts";
 import type { Clock } from "./lib/clock.ts";
 import { repeat } from "./lib/repeat.ts";
@@ -40,6 +41,7 @@ const jobs: readonly Job[] = [
   },
   { name: "read marks", everyMs: 2 * second, run: ({ signals, pipelineDb }) => signals.sendDueReadMarks(pipelineDb) },
   { name: "disabled webhook endpoints", everyMs: 10 * second, run: ({ pipelineDb: db }) => giveUpDisabled({ db }) },
+  { name: "uploads", everyMs: minute, run: sweepFiles },
   { name: "secrets sealed with an old key", everyMs: 10 * minute, run: resealOld },
   {
     name: "old events",
@@ -58,6 +60,12 @@ const jobs: readonly Job[] = [
   deletingOld("invitations", 60 * minute, deleteOldInvitations),
   deletingOld("password resets", 60 * minute, deleteOldPasswordResets),
 ];
+
+async function sweepFiles({ pipelineDb: db, clock, files: { store, uploadTtlMs } }: Context): Promise<void> {
+  await giveUpUploads({ db, clock });
+  await removeObjects({ db, store });
+  await abortStrayUploads({ store, clock, uploadTtlMs });
+}
 
 async function keepPartitions({ pipelineDb: db, clock, log, config: { messageRetentionMs } }: Context): Promise<void> {
   await makeMissingPartitions({ db, clock, messageRetentionMs }, new Date(clock.now()));

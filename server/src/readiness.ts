@@ -6,11 +6,12 @@ import type { Dependency } from "./rest/operations.ts";
 export type Phase = "starting" | "ready" | "draining";
 
 export function dependenciesOf(context: Context): Dependency[] {
-  const { redis } = context;
+  const { redis, files } = context;
   const check = async () => [...(await readDatabaseWarnings(context)), ...(await warnOfAccounts(context))];
   const database = { name: "database", check };
-  if (redis === null) return [database];
-  return [database, { name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) }];
+  const store = { name: "files", isOptional: true, check: () => files.store.check().then(() => []) };
+  if (redis === null) return [database, store];
+  return [database, store, { name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) }];
 }
 
 /** Settings of the database that make it slow or lose data. */

@@ -56,6 +56,9 @@ test("the request role has the privileges that it needs on each table, and no mo
     direct_conversations: "SIUD",
     event_heads: "S",
     events: "S",
+    file_conversations: "SI",
+    file_usage: "S",
+    files: "SI",
     idempotency_keys: "SID",
     invitations: "SIU",
     lanes: "S",
@@ -91,6 +94,7 @@ test("in tables with unchecked references, requests may change only some columns
       "U ordinal, U status, U is_pending, U retry_from, U next_attempt_at, U part_receipts, U provider_message_ids, " +
       "U error, U is_dead_letter, U history, U sent_at, U delivered_at, U read_at, U failed_at, U status_before, " +
       "U started_at, U sent_by",
+    files: "U content_type, U checksum, U status, U error, U upload_id, U completed_at, U expires_at, U object_left",
     idempotency_keys: "U body_hash_sealed, U status_code, U answer_sealed, U created_at, U work_id",
     provider_messages: "U delivery_id",
     sessions: "U revoked_at",
@@ -125,12 +129,13 @@ test("a foreign key between tables of workspaces includes the workspace on both 
       .sort(),
     Object.keys(otherwiseKept),
   );
-  assert.equal(keys.filter(({ is_whole }) => is_whole).length, 20);
+  assert.equal(keys.filter(({ is_whole }) => is_whole).length, 22);
 });
 
 /** Tables without a workspace column, with what keeps their rows within one workspace. */
 const otherwiseKept: Record<string, string> = {
   "direct_conversations.conversation_id": "keep_directs_together",
+  "file_conversations.conversation_id": "names_own_rows; requests change no row",
   "members.conversation_id": "keep_members_together",
   "members.participant_id": "keep_members_together",
   "sessions.user_id": "a row belongs to the workspace of its user; requests insert none and change only revoked_at",
@@ -241,6 +246,7 @@ test("security-definer functions can be called only by the roles that need them,
     delete_old_rows: "chat4all_pipeline",
     drop_partition: "chat4all_pipeline",
     find_contacts: "chat4all_api",
+    count_files: "",
     index_changed_address: "",
     index_changed_participant: "",
     index_contact_metadata: "",

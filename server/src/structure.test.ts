@@ -27,7 +27,16 @@ const records = ["audit"];
 /** Who is calling, who exists, how one logs in: each imports those before it, through their entrances. */
 const identity = ["credentials", "users", "log-in"];
 /** Each layer may import those before it; within one, see the rules below. */
-const features = ["events", ...identity, "contacts", "conversations", "messages", "channel-accounts", "documents"];
+const features = [
+  "events",
+  ...identity,
+  "contacts",
+  "conversations",
+  "files",
+  "messages",
+  "channel-accounts",
+  "documents",
+];
 const pipeline = ["bus", "deliveries", "inbound", "dead-letters", "webhook-endpoints", "signals"];
 /** The HTTP server itself, which the doors share. */
 const server = ["http"];

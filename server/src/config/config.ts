@@ -3,6 +3,7 @@ import type { EnvKind } from "../lib/env-kinds.ts";
 import * as kind from "../lib/env-kinds.ts";
 import { type Env, type EnvReader, type EnvRow, envReader, mergeEnv, readEnvFile } from "../lib/env-reader.ts";
 import { type EnvNames, unknownVariables } from "../lib/env-unknown.ts";
+import { readFiles } from "./files.ts";
 import { readLimits, readTrustedProxies } from "./limits.ts";
 import { readMail, readProviders } from "./log-in.ts";
 import { readRegistration } from "./registration.ts";
@@ -88,6 +89,7 @@ function readConfig(read: EnvReader) {
         "The most connections in each of this process's two large pools, for requests and for the pipeline.",
       ),
     },
+    files: readFiles(read),
     /** `null`: processes notify each other through the database. */
     redisUrl: read.optional(
       "REDIS_URL",

@@ -2,8 +2,11 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { forbidden } from "../errors.ts";
 
 const allowedMethods = "GET, POST, PUT, PATCH, DELETE";
-const allowedHeaders = "authorization, content-type, idempotency-key, last-event-id, x-request-id";
+const allowedHeaders = "authorization, content-type, idempotency-key, last-event-id, range, x-request-id";
 const exposedHeaders = [
+  "content-disposition",
+  "content-range",
+  "etag",
   "idempotent-replayed",
   "ratelimit-limit",
   "ratelimit-remaining",

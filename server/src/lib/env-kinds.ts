@@ -22,6 +22,14 @@ export function duration(min: string, max: string): EnvKind<number> {
   };
 }
 
+/** Bytes, written as `500MiB`, `20GiB` or `2TiB`, like the bounds. */
+export function size(min: string, max: string): EnvKind<number> {
+  return {
+    must: `a size from ${min} to ${max}, as in 500MiB, 20GiB or 2TiB`,
+    parse: (value) => within(sizeBytes(value), sizeBytes(min)!, sizeBytes(max)!),
+  };
+}
+
 /** `null`: the word itself. */
 export function wordOr<T>(word: string, kind: EnvKind<T>): EnvKind<T | null> {
   return {
@@ -133,6 +141,13 @@ const unitMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000
 function durationMs(value: string): number | undefined {
   const [, amount, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(value) ?? [];
   return amount && unit ? Number(amount) * unitMs[unit]! : undefined;
+}
+
+const unitBytes: Record<string, number> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
+
+function sizeBytes(value: string): number | undefined {
+  const [, amount, unit] = /^(\d{1,6})([KMGT]iB)$/.exec(value) ?? [];
+  return amount && unit ? Number(amount) * unitBytes[unit]! : undefined;
 }
 
 function within(value: number | undefined, min: number, max: number): number | undefined {

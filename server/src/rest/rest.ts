@@ -10,6 +10,7 @@ import type { Authenticator } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
 import type { ReplayDeps } from "../dead-letters/dead-letters.ts";
 import type { EventNotifier } from "../events/events.ts";
+import type { FileDeps } from "../files/files.ts";
 import type { App } from "../http/app.ts";
 import { honourIdempotencyKeys } from "../http/idempotency.ts";
 import { limitRequests } from "../http/request-limits.ts";
@@ -39,10 +40,12 @@ import { contactRoutes } from "./contacts.ts";
 import { type ConversationRouteDeps, conversationRoutes } from "./conversations.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { type AdmitStream, eventRoutes } from "./events.ts";
+import { fileRoutes } from "./files.ts";
 import { jwksRoutes } from "./jwks.ts";
 import { type LogInDeps, logInRoutes } from "./log-in.ts";
 import { meRoutes } from "./me.ts";
 import { messageRoutes } from "./messages.ts";
+import { objectRoutes } from "./objects.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
 import { userRoutes } from "./users.ts";
 import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
@@ -60,6 +63,7 @@ interface RestDeps
   secretBox: SecretBox;
   limits: RateLimits;
   eventNotifier: EventNotifier;
+  files: FileDeps;
   accounts: ChannelAccounts;
   acceptor: Acceptor;
   connectorIo: ConnectorIo;
@@ -138,6 +142,8 @@ export async function openRest(
   const { typingNotifier } = deps;
   conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, typingNotifier });
   messageRoutes(app, { acceptor, prepare: prepareDeps(deps, parseAddress), capabilitiesOf });
+  fileRoutes(app, deps.files);
+  if (deps.files.store.handle !== null) await objectRoutes(app, deps.files.store.handle);
   deadLetterRoutes(app, { bus, clock });
   channelAccountRoutes(app, {
     accounts,

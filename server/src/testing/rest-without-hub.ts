@@ -19,6 +19,7 @@ export async function openRestWithoutHub(): Promise<App> {
     identityDb: nothing,
     hasher: nothing,
     tokens: nothing,
+    files: { store: { handle: null } } as never,
     accounts: nothing,
     acceptor: nothing,
     secretBox: nothing,

@@ -1,0 +1,221 @@
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { before, describe, test } from "node:test";
+import { ApiError, type Client } from "../client/src/client.ts";
+import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
+import { testsThatNeed } from "../server/src/testing/programs.ts";
+import { startTestS3 } from "../server/src/testing/test-s3.ts";
+import { until } from "../server/src/testing/until.ts";
+import { startTestHub, type TestHub } from "./src/harness.ts";
+import { anotherWorkspace, firstWorkspace, type Workspace } from "./src/workspace.ts";
+
+const mebibyte = 1024 * 1024;
+
+const { describe: withS3 } = testsThatNeed("versitygw");
+
+describe("files in DATA_DIR", () => testFiles(async () => ({})));
+
+withS3("files in S3", () =>
+  testFiles(async (opened) => {
+    const { endpoint, bucket, region, accessKeyId, secretAccessKey } = opened.use(await startTestS3());
+    return {
+      S3_ENDPOINT: endpoint,
+      S3_BUCKET: bucket,
+      S3_REGION: region,
+      S3_ACCESS_KEY_ID: accessKeyId,
+      S3_SECRET_ACCESS_KEY: secretAccessKey,
+    };
+  }),
+);
+
+/** The same client code, and the same promises, for each engine. */
+function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<string, string>>) {
+  const opened = closeAfterTests();
+  let hub: TestHub;
+  let home: Workspace;
+  let abroad: Workspace;
+  let conversation_id: string;
+
+  before(async () => {
+    hub = opened.use(await startTestHub({ env: { FILES_QUOTA: "200MiB", ...(await openStore(opened)) } }));
+    [home, abroad] = [await firstWorkspace(hub), await anotherWorkspace(hub)];
+    const members = [home.admin.userId, home.agent.userId, home.member.userId];
+    ({ conversation_id } = await home.admin.client.conversations.create({ type: "group", title: "Files", members }));
+  });
+
+  test("a file in several parts is the same when it is downloaded, whole and in ranges", async () => {
+    const bytes = Buffer.concat([Buffer.from("%PDF-1.7\n"), randomBytes(12 * mebibyte + 7)]);
+    const seen: number[] = [];
+    const { client } = home.member;
+    const file = await client.files.upload(new Blob([bytes]), {
+      filename: "Relatório “final”.pdf",
+      onProgress: (stored) => void seen.push(stored),
+    });
+    assert.deepEqual([file.status, file.size, file.content_type], ["completed", bytes.length, "application/pdf"]);
+    assert.equal(seen.at(-1), bytes.length);
+    assert.ok(seen.length > 3);
+    const { url } = await client.files.download(file.file_id);
+    const whole = await fetch(url);
+    assert.equal(whole.status, 200);
+    assert.ok(bytes.equals(Buffer.from(await whole.arrayBuffer())));
+    assert.match(whole.headers.get("content-disposition")!, /^attachment; filename=.*filename\*=UTF-8''Relat%C3%B3rio/);
+    assert.equal(whole.headers.get("content-type"), "application/pdf");
+    const part = await fetch(url, { headers: { range: `bytes=${5 * mebibyte - 3}-${5 * mebibyte + 2}` } });
+    assert.equal(part.status, 206);
+    assert.deepEqual(Buffer.from(await part.arrayBuffer()), bytes.subarray(5 * mebibyte - 3, 5 * mebibyte + 3));
+    const end = await fetch(url, { headers: { range: "bytes=-4" } });
+    assert.deepEqual(Buffer.from(await end.arrayBuffer()), bytes.subarray(-4));
+    assert.equal((await fetch(`${url}0`)).status, 403);
+    assert.equal((await fetch(url, { method: "PUT", body: "x" })).status, 403);
+  });
+
+  test("an upload that was interrupted continues from another client, without sending a stored part again", async () => {
+    const bytes = randomBytes(21 * mebibyte);
+    bytes.set([0xff, 0xd8, 0xff, 0xe0], 0);
+    const { client } = home.member;
+    const ending = new AbortController();
+    const { file_id } = await client.files.initiate({ filename: "photo.jpg", size: bytes.length });
+    await assert.rejects(
+      client.files.upload(new Blob([bytes]), {
+        fileId: file_id,
+        concurrency: 1,
+        signal: ending.signal,
+        onProgress: (stored) => stored > 10 * mebibyte && ending.abort(),
+      }),
+    );
+    const before = await client.files.parts(file_id);
+    const stored = before.parts.filter((part) => part.etag !== null);
+    assert.ok(stored.length >= 2 && stored.length < before.parts.length, `${stored.length} parts`);
+    await assert.rejects(complete(client, file_id, bytes), isError(409, "CONFLICT"));
+    const seen: number[] = [];
+    const again = hub.clientFor(home.member.token);
+    const file = await again.files.upload(new Blob([bytes]), {
+      fileId: file_id,
+      onProgress: (sum) => void seen.push(sum),
+    });
+    assert.equal(
+      seen[0],
+      stored.reduce((sum, part) => sum + part.size, 0),
+    );
+    assert.equal(seen.length - 1, before.parts.length - stored.length);
+    assert.equal(file.content_type, "image/jpeg");
+    // The same request again has the same response; the whole file's SHA-256 is not the one that was verified.
+    assert.deepEqual(await again.files.complete({ file_id, checksum: file.checksum! }), file);
+    await assert.rejects(complete(again, file_id, bytes), isError(409, "CONFLICT"));
+  });
+
+  test("a file is for its uploader, and for the members of the conversation to which it was uploaded", async () => {
+    const { member, agent, outsider, admin } = home;
+    const own = await member.client.files.upload(new Blob(["for me alone"]), { filename: "notes.txt" });
+    const shared = await member.client.files.upload(new Blob(["for us"]), { filename: "ours.txt", conversation_id });
+    for (const { client } of [member, agent, admin]) {
+      assert.equal((await client.files.get(shared.file_id)).filename, "ours.txt");
+      await client.files.download(shared.file_id);
+    }
+    for (const { client } of [outsider, abroad.admin]) {
+      await assert.rejects(client.files.get(shared.file_id), isError(404, "RESOURCE_NOT_FOUND"));
+      await assert.rejects(client.files.download(shared.file_id), isError(404, "RESOURCE_NOT_FOUND"));
+      await assert.rejects(client.files.remove(shared.file_id), isError(404, "RESOURCE_NOT_FOUND"));
+    }
+    for (const { client } of [agent, outsider, abroad.admin]) {
+      await assert.rejects(client.files.get(own.file_id), isError(404, "RESOURCE_NOT_FOUND"));
+    }
+    await assert.rejects(
+      outsider.client.files.initiate({ filename: "a.txt", size: 1, conversation_id }),
+      isError(404, "RESOURCE_NOT_FOUND"),
+    );
+    await assert.rejects(agent.client.files.remove(shared.file_id), isError(403, "FORBIDDEN"));
+    const { data } = await member.client.files.list();
+    assert.deepEqual(
+      data.slice(0, 2).map(({ file_id }) => file_id),
+      [shared.file_id, own.file_id],
+    );
+  });
+
+  test("what the bytes are decides, not the name", async () => {
+    const { client } = home.member;
+    const program = Buffer.concat([Buffer.from("MZ"), randomBytes(4_000)]);
+    const refused = client.files.upload(new Blob([program]), { filename: "invoice.pdf" });
+    await assert.rejects(refused, isError(415, "FILE_TYPE_INVALID"));
+    const random = Buffer.concat([Buffer.alloc(8), randomBytes(100)]);
+    await assert.rejects(
+      client.files.upload(new Blob([random]), { filename: "x.pdf" }),
+      isError(415, "FILE_TYPE_INVALID"),
+    );
+    await assert.rejects(
+      client.files.initiate({ filename: "a.exe", size: 9, content_type: "application/x-msdownload" }),
+      isError(415, "FILE_TYPE_INVALID"),
+    );
+    const page = await client.files.upload(new Blob(["<script>alert(1)</script>"]), { filename: "page.html" });
+    const answer = await fetch((await client.files.download(page.file_id)).url);
+    assert.match(answer.headers.get("content-disposition")!, /^attachment/);
+    await answer.body?.cancel();
+  });
+
+  test("another checksum leaves the file unusable", async () => {
+    const { client } = home.member;
+    const { file_id, parts } = await client.files.initiate({ filename: "a.txt", size: 5 });
+    assert.equal((await fetch(parts[0]!.url, { method: "PUT", body: "hello" })).status, 200);
+    const wrong = createHash("sha256").update("other").digest("hex");
+    await assert.rejects(client.files.complete({ file_id, checksum: wrong }), isError(422, "CHECKSUM_MISMATCH"));
+    const file = await client.files.get(file_id);
+    assert.deepEqual([file.status, file.error?.code], ["rejected", "CHECKSUM_MISMATCH"]);
+    await assert.rejects(client.files.download(file_id), isError(409, "CONFLICT"));
+    const right = createHash("sha256").update("hello").digest("hex");
+    await assert.rejects(client.files.complete({ file_id, checksum: right }), isError(422, "CHECKSUM_MISMATCH"));
+  });
+
+  test("2 GiB may be uploaded and one byte more may not, and the quota counts what is being uploaded", async () => {
+    const { client } = abroad.member;
+    const size = 2_147_483_648;
+    await assert.rejects(client.files.initiate({ filename: "a.txt", size: size + 1 }), isError(413, "FILE_TOO_LARGE"));
+    await assert.rejects(client.files.initiate({ filename: "a.txt", size }), isError(409, "CONFLICT"));
+    const first = await client.files.initiate({ filename: "a.txt", size: 150 * mebibyte });
+    await assert.rejects(client.files.initiate({ filename: "b.txt", size: 51 * mebibyte }), isError(409, "CONFLICT"));
+    await client.files.remove(first.file_id);
+    const second = await client.files.initiate({ filename: "b.txt", size: 51 * mebibyte });
+    await client.files.remove(second.file_id);
+    assert.equal((await client.files.get(second.file_id)).status, "deleted");
+    await assert.rejects(client.files.parts(second.file_id), isError(409, "CONFLICT"));
+  });
+
+  test("an upload whose parts are gone gets a clear error", async () => {
+    const { client } = home.member;
+    const { file_id } = await client.files.initiate({ filename: "a.txt", size: 5 });
+    const { store } = hub.hub.context.files;
+    const { rows } = await hub.db.query<{ upload_id: string }>("SELECT upload_id FROM files WHERE file_id = $1", [
+      file_id,
+    ]);
+    await store.abort({ key: `${home.workspaceId}/${file_id}`, uploadId: rows[0]!.upload_id });
+    await assert.rejects(client.files.parts(file_id), isError(409, "CONFLICT"));
+    await assert.rejects(complete(client, file_id, Buffer.from("hello")), isError(409, "CONFLICT"));
+  });
+
+  test("the bytes of a deleted file are deleted", async () => {
+    const { client } = home.member;
+    const file = await client.files.upload(new Blob(["soon gone"]), { filename: "gone.txt" });
+    const { url } = await client.files.download(file.file_id);
+    await client.files.remove(file.file_id);
+    await client.files.remove(file.file_id);
+    const { removeObjects } = await import("../server/src/files/files.ts");
+    const { pipelineDb: db, files } = hub.hub.context;
+    await removeObjects({ db, store: files.store });
+    await until("the URL leads nowhere", async () => {
+      const answer = await fetch(url);
+      await answer.body?.cancel();
+      return answer.status === 404;
+    });
+  });
+}
+
+async function complete(client: Client, file_id: string, bytes: Buffer) {
+  return client.files.complete({ file_id, checksum: createHash("sha256").update(bytes).digest("hex") });
+}
+
+function isError(status: number, code: string) {
+  return (error: unknown) => {
+    assert.ok(error instanceof ApiError, String(error));
+    assert.deepEqual([error.status, error.code], [status, code], error.message);
+    return true;
+  };
+}

@@ -1,0 +1,66 @@
+import * as kind from "../lib/env-kinds.ts";
+import type { EnvReader } from "../lib/env-reader.ts";
+
+/** Files: what is accepted, and where their bytes are. */
+export function readFiles(read: EnvReader) {
+  return {
+    allowedTypes: read.value(
+      "FILES_ALLOWED_TYPES",
+      kind.listOf(mediaType),
+      defaultTypes.join(),
+      "Media types of files that are accepted, by their bytes; * at the end stands for all that begin so.",
+    ),
+    /** Bytes of all files of a workspace; `null`: no limit. */
+    quotaBytes: read.value(
+      "FILES_QUOTA",
+      kind.wordOr("off", kind.size("1MiB", "1024TiB")),
+      "off",
+      "The most bytes that the files of one workspace may take.",
+    ),
+    uploadTtlMs: read.value(
+      "UPLOAD_TTL",
+      kind.duration("1m", "30d"),
+      "1d",
+      "How long an upload may take before it is given up.",
+    ),
+    /** `null`: in DATA_DIR. */
+    s3: readS3(read),
+  };
+}
+
+function readS3(read: EnvReader) {
+  const bucket = read.optional("S3_BUCKET", kind.text, "files are in DATA_DIR", "A bucket for the bytes of files.");
+  const endpoint = read.optional("S3_ENDPOINT", kind.webUrl, "that of AWS", "The URL of the S3 server.");
+  const region = read.value("S3_REGION", kind.text, "us-east-1", "Its region.");
+  const accessKeyId = read.optional("S3_ACCESS_KEY_ID", kind.text, "none", "The access key.");
+  const secretAccessKey = read.optional("S3_SECRET_ACCESS_KEY", kind.secretText(1), "none", "Its secret.");
+  const addressing = read.value(
+    "S3_ADDRESSING",
+    kind.oneOf("path", "host"),
+    "path",
+    "Whether the bucket is in the path of URLs or in their host name.",
+  );
+  if (bucket === null) {
+    for (const key of ["S3_ENDPOINT", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"]) {
+      if (read.isSet(key)) read.problem(`${key} is set without S3_BUCKET: give the bucket, or leave both out.`);
+    }
+    return null;
+  }
+  if (accessKeyId === null || secretAccessKey === null) {
+    read.problem("S3_BUCKET needs S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY.");
+    return null;
+  }
+  return { bucket, endpoint, region, accessKeyId, secretAccessKey, isPathStyle: addressing === "path" };
+}
+
+const mediaType: kind.EnvKind<string> = {
+  must: "a media type such as image/png, or image/* for all of a kind",
+  parse: (value) => (/^[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]*\*?$/.test(value) ? value : undefined),
+};
+
+const defaultTypes = [
+  ...["image/*", "audio/*", "video/*", "text/*", "message/rfc822"],
+  ...["application/pdf", "application/json", "application/xml", "application/rtf", "application/epub+zip"],
+  ...["application/msword", "application/vnd.ms-*", "application/x-cfb", "application/vnd.openxmlformats-*"],
+  ...["application/vnd.oasis.opendocument.*", "application/zip", "application/gzip", "application/x-7z-compressed"],
+];

@@ -1,0 +1,148 @@
+import { createHash } from "node:crypto";
+import { pipeline } from "node:stream/promises";
+import type { Principal } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
+import { RequestError } from "../errors.ts";
+import type { ByteRange, StoredPart } from "../lib/object-store/object-store.ts";
+import { transaction } from "../lib/postgres.ts";
+import { run } from "../lib/query.ts";
+import { type FileRow, findOwnFile } from "./file-rows.ts";
+import { fromStore } from "./from-store.ts";
+import { bytesOfPart, countParts, type FileDeps, keyOf, uploadOf } from "./upload.ts";
+
+export interface UploadEnd {
+  file_id: string;
+  checksum: string;
+  parts?: readonly { part_number: number; etag: string }[] | undefined;
+}
+
+/**
+ * Puts the parts together, and verifies the bytes. Safe to repeat after any failure, and at the same time. CONFLICT when parts
+ * are missing; CHECKSUM_MISMATCH and FILE_TYPE_INVALID leave the file rejected.
+ */
+export async function completeUpload(
+  deps: FileDeps,
+  db: RequestDb,
+  principal: Principal,
+  { file_id, checksum, parts: claimed }: UploadEnd,
+): Promise<FileRow> {
+  const file = await findOwnFile(db, principal, file_id);
+  if (file.checksum !== null && file.checksum !== checksum && file.status !== "rejected") {
+    throw new RequestError("CONFLICT", "This checksum is not the one with which the upload started or ended.");
+  }
+  if (file.status === "completed") return file;
+  if (file.status === "rejected") throw rejection(file);
+  const upload = uploadOf(file);
+  const { store } = deps;
+  // After a crash the parts may be put together already.
+  let parts: readonly StoredPart[] = [];
+  if ((await fromStore(store.stat(upload.key))) === null) {
+    parts = await fromStore(store.listParts(upload));
+    requireParts(file, parts, claimed);
+    await fromStore(store.complete(upload, parts)).catch(async (error) => {
+      // Another request may have done it at the same time.
+      if ((await fromStore(store.stat(upload.key))) === null) throw error;
+    });
+  }
+  const error = await fromStore(wrongChecksum(deps, file, checksum, parts));
+  if (error !== null) return reject(db, principal, file, error);
+  const found = await fromStore(deps.allowedTypes.find(file, (range) => store.read(upload.key, range)));
+  if (found.kind === "refused") {
+    return reject(db, principal, file, { code: "FILE_TYPE_INVALID", message: found.message });
+  }
+  await transaction(db, async (tx) => {
+    const completed = await run(
+      tx,
+      `UPDATE files SET status = 'completed', content_type = $2, checksum = $3, completed_at = $4, expires_at = NULL, upload_id = NULL
+       WHERE file_id = $1 AND status = 'uploading'`,
+      [file.file_id, found.contentType, checksum, new Date(deps.clock.now())],
+    );
+    if (completed === 0 || file.conversation_id === null) return;
+    await run(
+      tx,
+      "INSERT INTO file_conversations (file_id, workspace_id, conversation_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+      [file.file_id, file.workspace_id, file.conversation_id],
+    );
+  });
+  const ended = await findOwnFile(db, principal, file_id);
+  // It was deleted meanwhile.
+  if (ended.status !== "completed") uploadOf(ended);
+  return ended;
+}
+
+function requireParts(file: FileRow, stored: readonly StoredPart[], claimed: UploadEnd["parts"]): void {
+  const byNumber = new Map(stored.map((part) => [part.number, part]));
+  const numbers = Array.from({ length: countParts(file) }, (_, index) => index + 1);
+  const missing = numbers.filter((number) => byNumber.get(number)?.bytes !== bytesOfPart(file, number));
+  if (missing.length > 0) {
+    throw new RequestError("CONFLICT", `Parts of this file are missing: ${missing.slice(0, 20).join(", ")}.`, {
+      details: { missing: missing.length },
+    });
+  }
+  const changed = claimed?.find(({ part_number, etag }) => byNumber.get(part_number)?.etag !== etag);
+  if (changed !== undefined) {
+    throw new RequestError("CONFLICT", `Part ${changed.part_number} is stored with another etag: upload it again.`);
+  }
+}
+
+/** Reads the file once, unless the checksum is one of parts and the store keeps theirs. */
+async function wrongChecksum(
+  { store }: FileDeps,
+  file: FileRow,
+  checksum: string,
+  parts: readonly StoredPart[],
+): Promise<{ code: string; message: string } | null> {
+  const isOfParts = checksum.includes("-");
+  const known = parts.length > 0 && parts.every((part) => part.sha256 !== null);
+  const found = isOfParts
+    ? checksumOfParts(known ? parts.map((part) => part.sha256!) : await hashParts(store, file))
+    : await hash(store, keyOf(file));
+  if (found === checksum) return null;
+  return { code: "CHECKSUM_MISMATCH", message: `The stored bytes have another SHA-256: ${found}.` };
+}
+
+function checksumOfParts(hashes: readonly string[]): string {
+  const whole = createHash("sha256")
+    .update(Buffer.from(hashes.join(""), "hex"))
+    .digest("hex");
+  return `${whole}-${hashes.length}`;
+}
+
+async function hash(store: FileDeps["store"], key: string, range?: ByteRange): Promise<string> {
+  const sha256 = createHash("sha256");
+  await pipeline(await store.read(key, range), sha256);
+  return sha256.digest("hex");
+}
+
+async function hashParts(store: FileDeps["store"], file: FileRow): Promise<string[]> {
+  const hashes: string[] = [];
+  for (let number = 1; number <= countParts(file); number += 1) {
+    const start = (number - 1) * file.part_bytes;
+    const bytes = bytesOfPart(file, number);
+    hashes.push(
+      bytes === 0
+        ? createHash("sha256").digest("hex")
+        : await hash(store, keyOf(file), { start, end: start + bytes - 1 }),
+    );
+  }
+  return hashes;
+}
+
+async function reject(
+  db: RequestDb,
+  principal: Principal,
+  file: FileRow,
+  error: { code: string; message: string },
+): Promise<never> {
+  await run(
+    db,
+    "UPDATE files SET status = 'rejected', error = $2, expires_at = NULL WHERE file_id = $1 AND status = 'uploading'",
+    [file.file_id, JSON.stringify(error)],
+  );
+  throw rejection(await findOwnFile(db, principal, file.file_id));
+}
+
+function rejection({ error }: FileRow): RequestError {
+  const code = error?.code === "CHECKSUM_MISMATCH" ? "CHECKSUM_MISMATCH" : "FILE_TYPE_INVALID";
+  return new RequestError(code, `${error?.message ?? "The file was rejected."} Upload it again.`);
+}

@@ -1,0 +1,97 @@
+import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
+import type { RequestDb } from "../database-roles.ts";
+import { notFound } from "../errors.ts";
+import { all, type Db, maybe, run } from "../lib/query.ts";
+
+export type FileStatus = "uploading" | "completed" | "rejected" | "deleted";
+
+export interface FileRow {
+  file_id: string;
+  workspace_id: string;
+  uploaded_by: string;
+  filename: string;
+  bytes: number;
+  content_type: string | null;
+  checksum: string | null;
+  status: FileStatus;
+  error: { code: string; message: string } | null;
+  conversation_id: string | null;
+  upload_id: string | null;
+  part_bytes: number;
+  created_at: Date;
+  completed_at: Date | null;
+  expires_at: Date | null;
+}
+
+const columns = `f.file_id, f.workspace_id, f.uploaded_by, f.filename, f.bytes, f.content_type, f.checksum, f.status, f.error,
+  f.conversation_id, f.upload_id, f.part_bytes, f.created_at, f.completed_at, f.expires_at`;
+
+/** Its uploader's, or sent in a conversation of the caller. RESOURCE_NOT_FOUND. */
+export async function findFile(db: Db, principal: Principal, fileId: string): Promise<FileRow> {
+  const seesAll = seesAllConversations(principal);
+  const row = await maybe<FileRow>(
+    db,
+    `SELECT ${columns} FROM files f WHERE f.workspace_id = $4 AND f.file_id = $1 AND (f.uploaded_by = $2 OR EXISTS (
+       SELECT FROM file_conversations s WHERE s.file_id = f.file_id AND ($3 OR EXISTS (
+         SELECT FROM members m WHERE m.conversation_id = s.conversation_id AND m.participant_id = $2))))`,
+    [fileId, principal.userId, seesAll, principal.workspaceId],
+  );
+  if (row === null) throw notFound("file");
+  return row;
+}
+
+/** RESOURCE_NOT_FOUND also for the file of another uploader. */
+export async function findOwnFile(db: Db, principal: Principal, fileId: string): Promise<FileRow> {
+  const row = await maybe<FileRow>(
+    db,
+    `SELECT ${columns} FROM files f WHERE f.workspace_id = $3 AND f.file_id = $1 AND f.uploaded_by = $2`,
+    [fileId, principal.userId, principal.workspaceId],
+  );
+  if (row === null) throw notFound("file");
+  return row;
+}
+
+/** Newest first, without those that were deleted. */
+export function listOwnFiles(
+  db: RequestDb,
+  principal: Principal,
+  { limit, after }: { limit: number; after?: { at: Date; id: string } | undefined },
+): Promise<FileRow[]> {
+  return all(
+    db,
+    `SELECT ${columns} FROM files f WHERE f.workspace_id = $3 AND f.uploaded_by = $1 AND f.status <> 'deleted'
+       AND ($4::timestamptz IS NULL OR (f.created_at, f.file_id) < ($4, $5))
+     ORDER BY f.created_at DESC, f.file_id DESC LIMIT $2`,
+    [principal.userId, limit, principal.workspaceId, after?.at ?? null, after?.id ?? null],
+  );
+}
+
+export type NewFile = Omit<FileRow, "status" | "error" | "completed_at">;
+
+/** Returns the bytes of all files of the workspace, this one included; others that are added wait for the commit. */
+export async function insertFile(db: Db, file: NewFile): Promise<number> {
+  await run(
+    db,
+    `INSERT INTO files (file_id, workspace_id, uploaded_by, filename, bytes, content_type, checksum, status, conversation_id,
+       upload_id, part_bytes, created_at, expires_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, 'uploading', $8, $9, $10, $11, $12)`,
+    [
+      file.file_id,
+      file.workspace_id,
+      file.uploaded_by,
+      file.filename,
+      file.bytes,
+      file.content_type,
+      file.checksum,
+      file.conversation_id,
+      file.upload_id,
+      file.part_bytes,
+      file.created_at,
+      file.expires_at,
+    ],
+  );
+  const usage = await maybe<{ bytes: number }>(db, "SELECT bytes FROM file_usage WHERE workspace_id = $1", [
+    file.workspace_id,
+  ]);
+  return usage?.bytes ?? 0;
+}

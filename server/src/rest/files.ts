@@ -1,0 +1,74 @@
+import { files } from "../../../contract/src/files.ts";
+import {
+  completeUpload,
+  deleteFile,
+  type FileDeps,
+  type FileRow,
+  findFile,
+  findUpload,
+  linkToFile,
+  listOwnFiles,
+  type StartedUpload,
+  startUpload,
+} from "../files/files.ts";
+import type { App } from "../http/app.ts";
+import { decodeCursor, toPage } from "../http/pages.ts";
+import { route } from "../http/route.ts";
+
+export function fileRoutes(app: App, deps: FileDeps): void {
+  route(app, files.initiateUpload, async ({ principal, db, body }) => {
+    const { parts, ...upload } = showUpload(await startUpload(deps, db, principal, body));
+    return { ...upload, parts: parts.map(({ etag: _, url, ...part }) => ({ ...part, url: url! })) };
+  });
+
+  route(app, files.completeUpload, async ({ principal, db, body }) =>
+    showFile(await completeUpload(deps, db, principal, body)),
+  );
+
+  route(app, files.listUploadParts, async ({ principal, db, params }) =>
+    showUpload(await findUpload(deps, db, principal, params.id)),
+  );
+
+  route(app, files.listFiles, async ({ principal, db, query: { limit = 50, cursor } }) => {
+    const rows = await listOwnFiles(db, principal, { limit: limit + 1, after: decodeCursor(cursor) });
+    return toPage(rows, limit, showFile, (row) => ({ at: row.created_at, id: row.file_id }));
+  });
+
+  route(app, files.getFile, async ({ principal, db, params }) => showFile(await findFile(db, principal, params.id)));
+
+  route(app, files.downloadFile, async ({ principal, db, params, query }, reply) => {
+    const { url, expiresAt } = await linkToFile(deps, db, principal, params.id);
+    if (query.redirect === true) return void reply.redirect(url, 302);
+    return { url, expires_at: expiresAt.toISOString() };
+  });
+
+  route(app, files.deleteFile, ({ principal, db, params }) => deleteFile(db, principal, params.id));
+}
+
+function showUpload({ file, parts, urlsExpireAt }: StartedUpload) {
+  return {
+    file_id: file.file_id,
+    status: file.status,
+    part_size: file.part_bytes,
+    parts: parts.map(({ number, bytes, url, etag }) => ({ part_number: number, size: bytes, url, etag })),
+    urls_expire_at: urlsExpireAt.toISOString(),
+    expires_at: file.expires_at!.toISOString(),
+  };
+}
+
+function showFile(file: FileRow) {
+  const isKnown = file.completed_at !== null;
+  return {
+    file_id: file.file_id,
+    filename: file.filename,
+    size: file.bytes,
+    content_type: isKnown ? file.content_type : null,
+    checksum: isKnown ? file.checksum : null,
+    status: file.status,
+    error: file.error,
+    uploaded_by: file.uploaded_by,
+    created_at: file.created_at.toISOString(),
+    completed_at: file.completed_at?.toISOString() ?? null,
+    expires_at: file.expires_at?.toISOString() ?? null,
+  };
+}
