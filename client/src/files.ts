@@ -15,6 +15,11 @@ export interface UploadOptions {
   onProgress?: (stored: number) => void;
 }
 
+/** Of one that was just started, too: none of its parts is stored. */
+type ResumedUpload = Pick<api.UploadParts, "file_id" | "part_size"> & {
+  parts: Pick<api.UploadParts["parts"][number], "part_number" | "size" | "url">[];
+};
+
 const triesPerPart = 5;
 
 export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
@@ -38,8 +43,9 @@ export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
       const { conversation_id, concurrency = 4, signal, onProgress } = options;
       const filename = options.filename ?? (file as { name?: string }).name ?? "file";
       const started = { filename, size: file.size, ...(conversation_id && { conversation_id }) };
-      const file_id = options.fileId ?? (await files.initiate(started)).file_id;
-      const { parts, part_size } = await files.parts(file_id);
+      const { fileId } = options;
+      const upload: ResumedUpload = await (fileId === undefined ? files.initiate(started) : files.parts(fileId));
+      const { file_id, parts, part_size } = upload;
       const left = parts.filter((part) => part.url !== null);
       let stored = file.size - left.reduce((sum, part) => sum + part.size, 0);
       onProgress?.(stored);
