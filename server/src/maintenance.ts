@@ -42,6 +42,7 @@ const jobs: readonly Job[] = [
   { name: "read marks", everyMs: 2 * second, run: ({ signals, pipelineDb }) => signals.sendDueReadMarks(pipelineDb) },
   { name: "disabled webhook endpoints", everyMs: 10 * second, run: ({ pipelineDb: db }) => giveUpDisabled({ db }) },
   { name: "uploads", everyMs: minute, run: sweepFiles },
+  { name: "stray uploads", everyMs: 60 * minute, run: ({ files }) => abortStrayUploads(files) },
   { name: "secrets sealed with an old key", everyMs: 10 * minute, run: resealOld },
   {
     name: "old events",
@@ -61,10 +62,9 @@ const jobs: readonly Job[] = [
   deletingOld("password resets", 60 * minute, deleteOldPasswordResets),
 ];
 
-async function sweepFiles({ pipelineDb: db, clock, files: { store, uploadTtlMs } }: Context): Promise<void> {
+async function sweepFiles({ pipelineDb: db, clock, files: { store } }: Context): Promise<void> {
   await giveUpUploads({ db, clock });
   await removeObjects({ db, store });
-  await abortStrayUploads({ store, clock, uploadTtlMs });
 }
 
 async function keepPartitions({ pipelineDb: db, clock, log, config: { messageRetentionMs } }: Context): Promise<void> {
