@@ -99,6 +99,7 @@ async function startUpload({ workspace: { admin, agent, member }, userId }: Give
   const uploader = [admin, agent, member].find((caller) => caller.userId === userId)!;
   return uploader.client.files.initiate({ filename: "notes.txt", size: 5 });
 }
+const ownUpload: Call = async (given) => ({ params: { id: (await startUpload(given)).file_id } });
 const newBot = () => ({
   bot_token: `${Math.floor(Math.random() * 1e9)}:${randomUUID().replaceAll("-", "")}abc`,
   secret_token: "a-secret-token",
@@ -345,23 +346,11 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     },
     hidden,
   ),
-  "GET /v1/files/{id}/parts": row(
-    "member",
-    "files:write",
-    200,
-    async (given) => ({ params: { id: (await startUpload(given)).file_id } }),
-    hidden,
-  ),
+  "GET /v1/files/{id}/parts": row("member", "files:write", 200, ownUpload, hidden),
   "GET /v1/files": row("member", "files:read", 200, undefined, own),
   "GET /v1/files/{id}": row("member", "files:read", 200, one("file"), hidden),
   "GET /v1/files/{id}/download": row("member", "files:read", 200, one("file"), hidden),
-  "DELETE /v1/files/{id}": row(
-    "member",
-    "files:write",
-    204,
-    async (given) => ({ params: { id: (await startUpload(given)).file_id } }),
-    hidden,
-  ),
+  "DELETE /v1/files/{id}": row("member", "files:write", 204, ownUpload, hidden),
 
   // Events, and webhook endpoints.
   "GET /v1/events": row("member", feedScopes, 200, undefined, own),
