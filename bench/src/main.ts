@@ -15,8 +15,9 @@ Measures the hub on this machine, each figure beside its reference in the same r
 differ. Starts all it needs on free ports, in a temporary folder, and leaves nothing behind.
 
   --only <names>    some measures, separated by commas; * stands for anything: --only 'accept.single,e2e.*'.
-                    --only may be left out
-  --quick           fewer and shorter turns, fewer sockets, without overload.* and auth.*: at most 90 s
+                    --only may be left out. Without names: all but auth.*, growth.*, overload.* and processes.*,
+                    at most 4 minutes
+  --quick           fewer and shorter turns, fewer sockets: at most 90 s
   --json            print one JSON object instead of the table
   --markdown        print the block that docs/performance.md keeps for a release
   --profile         also show what takes the time: functions of the hub, statements of PostgreSQL, CPU of each part.
@@ -45,7 +46,7 @@ async function run(): Promise<number> {
   const startedAt = performance.now();
   // At once: the checkout may change during the run.
   const machine = describeMachine();
-  const wanted = chosen(options.only, options.quick);
+  const wanted = chosen(options.only);
   const surroundings = { othersShare: 0 };
   const profiler = options.profile ? profilingObserver(surroundings) : null;
   const observer = profiler ?? plainObserver(surroundings);
@@ -135,8 +136,8 @@ function onInterrupt(stop: () => Promise<void>): Disposable & { readonly isEndin
   };
 }
 
-function chosen(only: string | undefined, isQuick: boolean) {
-  if (only === undefined) return measures.filter(({ runs }) => runs !== "named" && !(isQuick && runs === "whole"));
+function chosen(only: string | undefined) {
+  if (only === undefined) return measures.filter(({ onlyWhenNamed }) => !onlyWhenNamed);
   const patterns = only.split(",").map((pattern) => {
     const parts = pattern
       .trim()

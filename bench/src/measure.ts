@@ -23,8 +23,8 @@ export interface Row {
 
 export interface Measure {
   names: readonly string[];
-  /** `whole`: not in a quick run; `named`: only when it is named. Default: always. */
-  runs?: "whole" | "named";
+  /** True for what takes long and few changes touch. */
+  onlyWhenNamed?: boolean;
   /** Measures, and checks that nothing was lost. */
   run(bench: Bench): Promise<Row[]>;
 }

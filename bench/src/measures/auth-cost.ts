@@ -19,7 +19,7 @@ const firstTurns = 4;
  */
 export const authCost: Measure = {
   names: ["auth.cost"],
-  runs: "whole",
+  onlyWhenNamed: true,
   async run(bench) {
     const { pairs, turnMs: durationMs } = bench.plan;
     const stage = await bench.stage("accept");

@@ -25,7 +25,7 @@ const turnTimes = 2;
  */
 export const authLogins: Measure = {
   names: ["auth.logins"],
-  runs: "whole",
+  onlyWhenNamed: true,
   async run(bench) {
     const { turnMs } = bench.plan;
     const stage = await bench.stage("accept");

@@ -33,7 +33,7 @@ const webhookConnections = 16;
  */
 export const growth: Measure = {
   names: ["growth.e2e", "growth.history", "growth.repeats", "growth.receipts"],
-  runs: "named",
+  onlyWhenNamed: true,
   async run(bench): Promise<Row[]> {
     const full = await openSide(bench);
     const empty = await openSide(bench);

@@ -29,7 +29,7 @@ const crowds = [
  */
 export const overload: Measure = {
   names: crowds.flatMap(({ name }) => [`${name}.p99`, `${name}.refused`, `${name}.goodput`]),
-  runs: "whole",
+  onlyWhenNamed: true,
   async run(bench) {
     const { turnMs: durationMs, sockets } = bench.plan;
     const pairs = Math.ceil(bench.plan.pairs * pairsShare);

@@ -28,7 +28,7 @@ const samplePauseMs = 10;
  */
 export const processes: Measure = {
   names: counts.flatMap((count) => [`processes.${count}`, `processes.${count}.cpu`, `processes.${count}.locks`]),
-  runs: "named",
+  onlyWhenNamed: true,
   async run(bench) {
     const rows: Row[] = [];
     for (const count of counts) rows.push(...(await measure(bench, count)));
