@@ -36,6 +36,9 @@ export function answerNotFound(request: FastifyRequest, reply: FastifyReply, all
   answerError(new RequestError("RESOURCE_NOT_FOUND", `There is nothing at ${request.method} ${path}.`), request, reply);
 }
 
+/** The code with which Node.js says that a request did not arrive in time. */
+export const requestTimeout = "ERR_HTTP_REQUEST_TIMEOUT";
+
 /** How long a client may take to disconnect after it sent no valid request: cut at once, it might lose the response. */
 const lingerMs = 1_000;
 
@@ -46,7 +49,7 @@ const lingerMs = 1_000;
 export function answerClientError({ code }: { code?: string }, socket: Socket): void {
   const response = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
   const isFree = !response || (!response.req.complete && !response.headersSent);
-  const error = code === "ERR_HTTP_REQUEST_TIMEOUT" ? tooSlow() : code?.startsWith("HPE_") ? notHttp(code) : null;
+  const error = code === requestTimeout ? tooSlow() : code?.startsWith("HPE_") ? notHttp(code) : null;
   if (error === null || !isFree || !socket.writable) return void socket.destroy();
   const id = randomUUID();
   const body = JSON.stringify(toErrorBody(error, id));

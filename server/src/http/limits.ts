@@ -6,7 +6,10 @@ export interface DoorLimits {
   headersTimeoutMs: number;
   /** The same, to the end of the body. */
   requestTimeoutMs: number;
-  /** How often those two are checked: either may last this much longer. */
+  /** Instead of the last one, for the bodies of files: how long they may pause, and how long they may take in all. */
+  silentBodyMs: number;
+  slowBodyMs: number;
+  /** How often the first two are checked: either may last this much longer. */
   checkEveryMs: number;
   /** How long a connection may stall with a response that the client does not read. Streams send something more often. */
   stalledTimeoutMs: number;
@@ -22,6 +25,8 @@ export interface DoorLimits {
 export const doorLimits: DoorLimits = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 60_000,
+  silentBodyMs: 30_000,
+  slowBodyMs: 3_600_000,
   checkEveryMs: 2_000,
   stalledTimeoutMs: 120_000,
   keepAliveTimeoutMs: 72_000,

@@ -18,11 +18,12 @@ import { clientAddress, openTrust, type TrustedProxies } from "./client-address.
 import { compileLazily } from "./compile-lazily.ts";
 import { allowOrigins, headersForOrigins } from "./cors.ts";
 import { credentialOf } from "./credential.ts";
-import { answerClientError, answerError, answerNotFound } from "./errors.ts";
+import { answerError, answerNotFound } from "./errors.ts";
 import { parseJsonBodies } from "./json-body.ts";
 import { type DoorLimits, doorLimits, refuseHeaders, refuseQuery, serverOptions } from "./limits.ts";
 import { bindCursors } from "./pages.ts";
 import { securityHeaders, tlsHeaders } from "./security-headers.ts";
+import { SlowBodies } from "./slow-bodies.ts";
 import { tlsOptions } from "./tls.ts";
 import { compileValidator } from "./validation.ts";
 
@@ -71,6 +72,7 @@ function requestIdOf({ headers }: Pick<IncomingMessage, "headers">): string {
 export async function openRestServer({ log, authenticate, dbOf, ...options }: RestOptions) {
   const limits = { ...doorLimits, ...options.limits };
   const { certificate = null, corsOrigins = [], trustedProxies = null } = options;
+  const slowBodies = new SlowBodies(limits);
   const everyAnswer = { ...securityHeaders, ...(certificate === null ? {} : tlsHeaders) };
   const app = fastify({
     http: serverOptions(limits),
@@ -90,7 +92,7 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
       reply.headers(everyAnswer).header("x-request-id", request.id);
       answerError(error, request, reply);
     },
-    clientErrorHandler: answerClientError,
+    clientErrorHandler: slowBodies.onClientError,
     routerOptions: { maxParamLength: 300 },
     genReqId: requestIdOf,
     // A logger of its own for each request would cost more than parsing it. What a request logs names its id.
@@ -157,6 +159,10 @@ export async function openRestServer({ log, authenticate, dbOf, ...options }: Re
       (known) => done(admit(request, access, known, dbOf)),
       (error: Error) => done(error),
     );
+  });
+  app.addHook("onRequest", (request, reply, done) => {
+    if (request.route.config.hasSlowBody) slowBodies.allow(request.raw, reply.raw);
+    done();
   });
   app.setErrorHandler(answerError);
   return app;

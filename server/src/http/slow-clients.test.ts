@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
+import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
+import { RequestError } from "../errors.ts";
 import { patient } from "../testing/patience.ts";
 import { openDoor, parseAnswer } from "../testing/test-http-server.ts";
+import { until } from "../testing/until.ts";
 
 const quick = { headersTimeoutMs: 200, requestTimeoutMs: 400, checkEveryMs: 20, stalledTimeoutMs: 400 };
 /** As slow as a client may be cut off, in milliseconds: far above the limits, since the machine may be busy. */
@@ -84,6 +87,63 @@ test("a client that does not read its response is cut off", async () => {
   socket.write("GET /large HTTP/1.1\r\nhost: a\r\n\r\n");
   const [connection] = await serverSide;
   await inTime(once(connection, "close"));
+});
+
+/** Takes bodies of files: see `SlowBodies`. */
+async function openSlowDoor(limits: { silentBodyMs: number; slowBodyMs: number }) {
+  return openDoor({ limits: { ...quick, ...limits } }, (app) => {
+    app.addContentTypeParser("*", (_request, _body, done) => done(null));
+    const config = { access: "public", hasSlowBody: true } as const;
+    app.put("/file", { config }, async ({ raw }) => ({ received: (await buffer(raw)).length }));
+    app.put("/refused", { config }, () => {
+      throw new RequestError("CONFLICT", "Not this file.");
+    });
+  });
+}
+
+const upload = (path: string, bytes: number) =>
+  `PUT ${path} HTTP/1.1\r\nhost: a\r\ncontent-type: video/mp4\r\ncontent-length: ${bytes}\r\n\r\n`;
+
+test("the body of a file may take longer than other bodies, as long as it moves", async () => {
+  await using door = await openSlowDoor({ silentBodyMs: patient(within), slowBodyMs: patient(within) });
+  const [slow, other] = [await door.dial(), await door.dial()];
+  slow.socket.write(`${upload("/file", 100_000)}a`);
+  other.socket.write(
+    "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n",
+  );
+  const both = () => void (slow.socket.write("a") && other.socket.write(" "));
+  assertTimeout(await keepDoing(both, other.ended));
+  // Once more, from the middle of the same body.
+  const another = await door.dial();
+  assertTimeout(await keepDoing(() => slow.socket.write("a"), another.ended));
+  slow.socket.write(Buffer.alloc(100_000 - slow.socket.bytesWritten + upload("/file", 100_000).length, "a"));
+  await until("it is received", () => /"received":100000/.test(slow.received()));
+  // The next request on the connection has the usual limit.
+  slow.socket.write(
+    "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n",
+  );
+  assert.match(await keepDoing(() => slow.socket.write(" "), slow.ended), /HTTP\/1.1 408/);
+});
+
+test("a client that pauses in the body of a file is cut off", async () => {
+  await using door = await openSlowDoor({ silentBodyMs: 200, slowBodyMs: patient(60_000) });
+  const { socket, ended } = await door.dial();
+  socket.write(`${upload("/file", 100_000)}a`);
+  assertTimeout(await inTime(ended));
+});
+
+test("a client that sends the body of a file forever is cut off", async () => {
+  await using door = await openSlowDoor({ silentBodyMs: patient(60_000), slowBodyMs: 600 });
+  const { socket, ended } = await door.dial();
+  socket.write(upload("/file", 100_000));
+  assertTimeout(await keepDoing(() => socket.write("a"), ended));
+});
+
+test("a client that continues to send a refused file gets the response, and is cut off", async () => {
+  await using door = await openSlowDoor({ silentBodyMs: patient(60_000), slowBodyMs: patient(60_000) });
+  const { socket, ended } = await door.dial();
+  socket.write(upload("/refused", 100_000_000));
+  assert.match(await keepDoing(() => socket.write("a"), ended), /^HTTP\/1.1 409/);
 });
 
 test("two hundred slow clients delay no other", async () => {

@@ -14,7 +14,7 @@ export async function objectRoutes(app: App, handle: NonNullable<ObjectStore["ha
       method: ["GET", "HEAD", "PUT"],
       url: `${objectsPath}/:workspace/:file`,
       // How long they take depends on the client and the size: neither says how busy the hub is.
-      config: { access: "public", limit: "none", admission: "always" },
+      config: { access: "public", limit: "none", admission: "always", hasSlowBody: true },
       async handler(request, reply) {
         reply.hijack();
         for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value!);
