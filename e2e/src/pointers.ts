@@ -11,6 +11,8 @@ export interface Pointer {
 /** Columns with the name of one that are none. */
 const noPointers: Record<string, string> = {
   "idempotency_keys.work_id": "ids derive from it",
+  "tasks.owner_id": "a process",
+  "tasks.queue_id": "generated from other columns",
   "webhook_deliveries.owner_id": "a process",
 };
 

@@ -47,6 +47,7 @@ import { objectsPath } from "./rest/objects.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
 import { Signals } from "./signals/signals.ts";
+import { openTaskNotifier, type TaskNotifier } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
 
@@ -68,6 +69,7 @@ export interface Context extends AsyncDisposable {
   /** In Redis if there is one, else in this process. */
   readonly limits: RateLimits;
   readonly eventNotifier: EventNotifier;
+  readonly taskNotifier: TaskNotifier;
   readonly secretBox: SecretBox;
   readonly hasher: PasswordHasher;
   readonly tokens: Tokens;
@@ -175,6 +177,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     redis,
     limits,
     eventNotifier,
+    taskNotifier: openTaskNotifier({ fanout, clock }),
     secretBox,
     hasher: openPasswordHasher({ concurrency: hashingThreads() }),
     tokens,

@@ -14,6 +14,7 @@ import { faultCode } from "./lib/faults.ts";
 import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { watchKeys } from "./sealed-columns.ts";
+import { TaskRunner } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -143,6 +144,16 @@ const webhookEndpoints: Part = {
   },
 };
 
+const tasks: Part = {
+  name: "tasks",
+  roles: ["tasks"],
+  start({ config, pipelineDb: db, clock, log, troubles, taskNotifier, eventNotifier }) {
+    const { concurrency, perUser } = config.tasks;
+    const deps = { db, clock, log, troubles, taskNotifier, eventNotifier };
+    return new TaskRunner({ ...deps, kinds: [], leaseMs: config.bus.leaseMs, concurrency, perUser });
+  },
+};
+
 const maintenance: Part = { name: "maintenance jobs", roles: ["tasks"], start: startMaintenance };
 const progressWatch: Part = { name: "progress watch", start: (context) => watchProgress(context, steps) };
 const keyWatch: Part = { name: "key watch", start: watchKeys };
@@ -154,7 +165,7 @@ const httpServer: Part = { name: "HTTP server", roles: ["api", "realtime"], star
  * needs the steps. It closes the stages in reverse, and the parts of a stage side by side.
  */
 export const flow: readonly (readonly Part[])[] = [
-  [accept, ...steps, webhookEndpoints, maintenance, progressWatch, keyWatch, startGarbage],
+  [accept, ...steps, webhookEndpoints, tasks, maintenance, progressWatch, keyWatch, startGarbage],
   [httpServer],
 ];
 

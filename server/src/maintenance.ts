@@ -11,6 +11,7 @@ import { repeat } from "./lib/repeat.ts";
 import { deleteOldPasswordResets, deleteOldTries, deleteOldUsedValues } from "./log-in/log-in.ts";
 import { dropOldPartitions, makeMissingPartitions } from "./partitions.ts";
 import { resealOld } from "./sealed-columns.ts";
+import { deleteOldTasks } from "./tasks/tasks.ts";
 import { deleteOldInvitations } from "./users/users.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
 
@@ -49,6 +50,11 @@ const jobs: readonly Job[] = [
     everyMs: 10 * minute,
     run: ({ pipelineDb, clock, config }) =>
       deleteOldEvents(pipelineDb, new Date(clock.now()), config.events.retentionMs),
+  },
+  {
+    name: "old tasks",
+    everyMs: 10 * minute,
+    run: ({ pipelineDb: db, clock, config }) => deleteOldTasks({ db, clock }, config.tasks.retentionMs),
   },
   { name: "partitions", everyMs: 10 * minute, run: keepPartitions },
   { name: "old failed logins", everyMs: 10 * minute, run: deleteOldTries },

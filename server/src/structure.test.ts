@@ -37,7 +37,7 @@ const features = [
   "channel-accounts",
   "documents",
 ];
-const pipeline = ["bus", "deliveries", "inbound", "dead-letters", "webhook-endpoints", "signals"];
+const pipeline = ["bus", "deliveries", "inbound", "dead-letters", "webhook-endpoints", "signals", "tasks"];
 /** The HTTP server itself, which the doors share. */
 const server = ["http"];
 const doors = ["rest", "realtime"];
@@ -109,6 +109,7 @@ test("folders that have an entrance are imported through it", () => {
     "deliveries",
     "dead-letters",
     "webhook-endpoints",
+    "tasks",
   ];
   // For tests: the bounds of guesses, an authenticator app, and clients that are no sockets.
   const allowed = [

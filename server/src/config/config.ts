@@ -9,6 +9,7 @@ import { readMail, readProviders } from "./log-in.ts";
 import { readRegistration } from "./registration.ts";
 import { readSecrets } from "./secrets.ts";
 import { readSimulator } from "./simulator.ts";
+import { readTasks } from "./tasks.ts";
 import { readTls } from "./tls.ts";
 
 export { ConfigError, formatRows as formatConfig } from "../lib/env-reader.ts";
@@ -90,6 +91,7 @@ function readConfig(read: EnvReader) {
       ),
     },
     files: readFiles(read),
+    tasks: readTasks(read),
     /** `null`: processes notify each other through the database. */
     redisUrl: read.optional(
       "REDIS_URL",
@@ -298,6 +300,7 @@ const names: Omit<EnvNames, "known"> = {
     "BUS_",
     "RATE_LIMIT_",
     "WEBHOOKS_",
+    "TASKS_",
     "EVENTS_",
     "UNKNOWN_",
     "SIMULATOR_",
