@@ -58,6 +58,12 @@ const programs = {
     homebrewFormula: "go",
     find: () => firstThatExists(versitygwPaths()),
   },
+  clamd: {
+    tests: "the malware scan of files",
+    debianPackage: "clamav-daemon",
+    homebrewFormula: "clamav",
+    find: () => onPath("clamd") ?? firstThatExists(["/usr/sbin/clamd", "/opt/homebrew/sbin/clamd"]),
+  },
   ps: {
     tests: "nothing, but the time limit of test files",
     debianPackage: "procps",
