@@ -1,7 +1,6 @@
-import { readlinkSync } from "node:fs";
-import { setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
 import { hashSync, verifySync } from "@node-rs/argon2";
+import { lowerThreadPriority } from "../lib/thread-priority.ts";
 import type { PasswordAnswer, PasswordWork } from "./password-threads.ts";
 
 /** Argon2id (the library's default), 19 MiB, 2 passes, 1 lane. Source: OWASP Password Storage Cheat Sheet. */
@@ -13,7 +12,7 @@ const dummyHash = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=${co
 const niceness = 10;
 
 const port = parentPort!;
-lowerPriority();
+lowerThreadPriority(niceness);
 port.on("message", (work: PasswordWork) => port.postMessage(answer(work)));
 
 function answer(work: PasswordWork): PasswordAnswer {
@@ -23,15 +22,5 @@ function answer(work: PasswordWork): PasswordAnswer {
     return { isRight: isRight && work.hashed !== null };
   } catch (error) {
     return { failure: (error as Error).message };
-  }
-}
-
-/** Linux has a priority for each thread, by its id. Elsewhere the priority stays as it is. */
-function lowerPriority(): void {
-  try {
-    const threadId = Number(readlinkSync("/proc/thread-self").split("/").at(-1));
-    setPriority(threadId, niceness);
-  } catch {
-    // Not supported, or not allowed.
   }
 }
