@@ -106,6 +106,7 @@ export class Clamd {
     socket.setEncoding("latin1").on("data", (text) => {
       response += text;
       if (response.length > maxResponseLength) socket.destroy(new Error("clamd sends too much."));
+      else if (response.endsWith("\0")) socket.destroy();
     });
     const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
     const limit = (ms: number) => socket.setTimeout(ms, () => socket.destroy(new Error("clamd does not respond.")));
@@ -114,12 +115,13 @@ export class Clamd {
       await pipeline(message, socket, { end });
       limit(this.#limits.scanMs);
     } catch (error) {
-      failure = error;
+      failure ??= error;
       socket.destroy();
     }
     await closed;
     signal?.throwIfAborted();
-    if (response.endsWith("\0")) return response.replaceAll(/[^\x20-\x7e]/g, "");
+    if (response.endsWith("\0") && response.length <= maxResponseLength)
+      return response.replaceAll(/[^\x20-\x7e]/g, "");
     throw new ClamdUnavailable("clamd cannot be used now.", { cause: failure });
   }
 }
