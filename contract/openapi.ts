@@ -882,6 +882,96 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/documents/{id}/extract": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Extract the text of a file
+         * @description `id` is that of a completed file: a PDF, an office document, HTML, an email, Markdown or another text, or an image of text. Starts a task, or returns the one that you have under way for this file. Watch it at `/ws/tasks/{task_id}`, by its events, or with `GET /v1/tasks/{id}`, which also has the result.
+         *
+         *     An API key requires the scopes `tasks:write`, `files:read`.
+         */
+        post: operations["extractDocument"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List tasks, newest first
+         * @description Your own; an admin sees all of the workspace. Without results.
+         *
+         *     An API key requires the scope `tasks:read`.
+         */
+        get: operations["listTasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a task with its result
+         * @description The result may have more than 16 MiB. It is kept for `TASKS_RETENTION`.
+         *
+         *     An API key requires the scope `tasks:read`.
+         */
+        get: operations["getTask"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tasks/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a task
+         * @description A task that has ended gets 409 `TASK_ALREADY_COMPLETED`; a second call gets the same response.
+         *
+         *     An API key requires the scope `tasks:write`.
+         *
+         *     To an API key without `tasks:read`, the response shows only ids and the values that the request sent, and `status`.
+         */
+        post: operations["cancelTask"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events": {
         parameters: {
             query?: never;
@@ -1972,6 +2062,106 @@ export interface webhooks {
         patch?: never;
         trace?: never;
     };
+    "task.pending": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive task.pending at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["taskPendingWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "task.running": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive task.running at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["taskRunningWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "task.completed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive task.completed at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["taskCompletedWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "task.failed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive task.failed at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["taskFailedWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "task.cancelled": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive task.cancelled at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["taskCancelledWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "webhook_endpoint.enabled": {
         parameters: {
             query?: never;
@@ -2769,6 +2959,27 @@ export interface components {
             data: components["schemas"]["Frame"][];
             next_cursor: string;
         };
+        ExtractedText: {
+            /** @description At most 16 MiB. A document without text has an empty one. */
+            text: string;
+            /** @description Where pages, sheets or slides start; empty for documents that have none. */
+            marks: {
+                /** @enum {string} */
+                kind: "page" | "sheet" | "slide";
+                /** @description From 1, in the order of the document. */
+                number: number;
+                /** @description The name of the sheet, or the title of the slide. */
+                title?: string;
+                /** @description Where it starts in the text, in UTF-16 code units. */
+                offset: number;
+            }[];
+            /** @description An ISO 639-1 code; null when it cannot be said. */
+            language: string | null;
+            words: number;
+            /** @description Pages, sheets or slides; null for documents that have none. */
+            pages: number | null;
+            title: string | null;
+        };
         FailedDelivery: {
             /**
              * @description `message`: it could not be routed at all. (enum property replaced by openapi-typescript)
@@ -2892,7 +3103,7 @@ export interface components {
             email: string;
         };
         /** @description `event` is the type of the event, as in webhooks. Later versions may add fields and types. */
-        Frame: components["schemas"]["NewMessageFrame"] | components["schemas"]["MessageStatusFrame"] | components["schemas"]["ConversationFrame"] | components["schemas"]["WebhookEndpointFrame"] | components["schemas"]["ChannelAccountFrame"] | components["schemas"]["GapFrame"];
+        Frame: components["schemas"]["NewMessageFrame"] | components["schemas"]["MessageStatusFrame"] | components["schemas"]["ConversationFrame"] | components["schemas"]["TaskFrame"] | components["schemas"]["WebhookEndpointFrame"] | components["schemas"]["ChannelAccountFrame"] | components["schemas"]["GapFrame"];
         GapFrame: {
             /**
              * @description discriminator enum property added by openapi-typescript
@@ -3840,6 +4051,32 @@ export interface components {
             needs: "template" | null;
             adaptations: string[];
         };
+        /** @description A `Task` that may lack fields. To an API key without `tasks:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
+        PartialTask: {
+            task_id: string;
+            /** @description `extract`. Later versions may add types. */
+            task_type?: string;
+            status: components["schemas"]["TaskStatus"];
+            /** @description In percent; it never falls. */
+            progress?: number;
+            /** @description Who asked for it; null: the hub's own work. */
+            user_id: string | null;
+            file_id: string | null;
+            options?: {
+                [key: string]: unknown;
+            };
+            /** @description Why it failed; of a pending task, why it has to wait; else null. */
+            error?: {
+                code: string;
+                message: string;
+            } | null;
+            /** Format: date-time */
+            created_at?: string;
+            /** Format: date-time */
+            started_at?: string | null;
+            /** Format: date-time */
+            finished_at?: string | null;
+        };
         /** @description A `User` that may lack fields. To an API key without `users:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
         PartialUser: {
             /** @description A UUID. */
@@ -4203,7 +4440,7 @@ export interface components {
          */
         Role: "member" | "agent" | "admin";
         /** @enum {string} */
-        Scope: "*" | "messages:read" | "messages:write" | "conversations:read" | "conversations:write" | "files:read" | "files:write" | "contacts:read" | "contacts:write" | "users:read" | "users:write" | "channel-accounts:read" | "channel-accounts:write" | "api-keys:read" | "api-keys:write" | "events:read" | "webhook-endpoints:read" | "webhook-endpoints:write" | "audit-log:read" | "workspaces:read" | "workspaces:write";
+        Scope: "*" | "messages:read" | "messages:write" | "conversations:read" | "conversations:write" | "files:read" | "files:write" | "tasks:read" | "tasks:write" | "contacts:read" | "contacts:write" | "users:read" | "users:write" | "channel-accounts:read" | "channel-accounts:write" | "api-keys:read" | "api-keys:write" | "events:read" | "webhook-endpoints:read" | "webhook-endpoints:write" | "audit-log:read" | "workspaces:read" | "workspaces:write";
         /**
          * @example {
          *       "overlap_seconds": 3600
@@ -4215,6 +4452,185 @@ export interface components {
              * @default 86400
              */
             overlap_seconds?: number;
+        };
+        /**
+         * @example {
+         *       "task_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c12",
+         *       "status": "pending"
+         *     }
+         */
+        StartedTask: {
+            task_id: string;
+            status: components["schemas"]["TaskStatus"];
+        };
+        /**
+         * @example {
+         *       "task_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c12",
+         *       "task_type": "extract",
+         *       "status": "running",
+         *       "progress": 40,
+         *       "user_id": "0197a7a4-1111-7d55-8a53-0d9c3f9a6c11",
+         *       "file_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c11",
+         *       "options": {},
+         *       "error": null,
+         *       "created_at": "2026-11-30T12:00:00.000Z",
+         *       "started_at": "2026-11-30T12:00:00.100Z",
+         *       "finished_at": null
+         *     }
+         */
+        Task: {
+            task_id: string;
+            /** @description `extract`. Later versions may add types. */
+            task_type: string;
+            status: components["schemas"]["TaskStatus"];
+            /** @description In percent; it never falls. */
+            progress: number;
+            /** @description Who asked for it; null: the hub's own work. */
+            user_id: string | null;
+            file_id: string | null;
+            options: {
+                [key: string]: unknown;
+            };
+            /** @description Why it failed; of a pending task, why it has to wait; else null. */
+            error: {
+                code: string;
+                message: string;
+            } | null;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            started_at: string | null;
+            /** Format: date-time */
+            finished_at: string | null;
+        };
+        TaskCancelledWebhook: {
+            /** @enum {string} */
+            type: "task.cancelled";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["TaskEvent"];
+        };
+        TaskCompletedWebhook: {
+            /** @enum {string} */
+            type: "task.completed";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["TaskEvent"];
+        };
+        TaskEvent: {
+            task: components["schemas"]["Task"];
+        };
+        TaskFailedWebhook: {
+            /** @enum {string} */
+            type: "task.failed";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["TaskEvent"];
+        };
+        TaskFrame: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "TASK";
+            /** @description Opaque. Resume from here. */
+            cursor: string;
+            /** @enum {string} */
+            event: "task.pending" | "task.running" | "task.completed" | "task.failed" | "task.cancelled";
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            at: string;
+            task: components["schemas"]["Task"];
+        };
+        TaskPage: {
+            data: components["schemas"]["Task"][];
+            next_cursor: string | null;
+        };
+        TaskPendingWebhook: {
+            /** @enum {string} */
+            type: "task.pending";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["TaskEvent"];
+        };
+        TaskRunningWebhook: {
+            /** @enum {string} */
+            type: "task.running";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["TaskEvent"];
+        };
+        /**
+         * @description `pending`: it waits for its turn. The last three are final.
+         * @enum {string}
+         */
+        TaskStatus: "pending" | "running" | "completed" | "failed" | "cancelled";
+        /**
+         * @example {
+         *       "task_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c12",
+         *       "task_type": "extract",
+         *       "status": "completed",
+         *       "progress": 100,
+         *       "user_id": "0197a7a4-1111-7d55-8a53-0d9c3f9a6c11",
+         *       "file_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c11",
+         *       "options": {},
+         *       "error": null,
+         *       "created_at": "2026-11-30T12:00:00.000Z",
+         *       "started_at": "2026-11-30T12:00:00.100Z",
+         *       "finished_at": "2026-11-30T12:00:01.000Z",
+         *       "result": {
+         *         "text": "Our offer …",
+         *         "marks": [],
+         *         "language": "en",
+         *         "words": 2,
+         *         "pages": null,
+         *         "title": "Our offer"
+         *       }
+         *     }
+         */
+        TaskWithResult: {
+            task_id: string;
+            /** @description `extract`. Later versions may add types. */
+            task_type: string;
+            status: components["schemas"]["TaskStatus"];
+            /** @description In percent; it never falls. */
+            progress: number;
+            /** @description Who asked for it; null: the hub's own work. */
+            user_id: string | null;
+            file_id: string | null;
+            options: {
+                [key: string]: unknown;
+            };
+            /** @description Why it failed; of a pending task, why it has to wait; else null. */
+            error: {
+                code: string;
+                message: string;
+            } | null;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            started_at: string | null;
+            /** Format: date-time */
+            finished_at: string | null;
+            /** @description Of a completed task, by its type: `extract`: `ExtractedText`. */
+            result: components["schemas"]["ExtractedText"] | null;
         };
         /**
          * @example {
@@ -4696,7 +5112,7 @@ export interface components {
             secret: string;
         };
         /** @enum {string} */
-        WebhookEvent: "*" | "message.status" | "message.received" | "message.accepted" | "message.in_transit" | "message.sent" | "message.delivered" | "message.read" | "message.failed" | "conversation.created" | "conversation.updated" | "webhook_endpoint.enabled" | "webhook_endpoint.disabled" | "channel_account.active" | "channel_account.disabled" | "channel_account.needs_attention" | "webhook_endpoint.test";
+        WebhookEvent: "*" | "message.status" | "message.received" | "message.accepted" | "message.in_transit" | "message.sent" | "message.delivered" | "message.read" | "message.failed" | "conversation.created" | "conversation.updated" | "task.pending" | "task.running" | "task.completed" | "task.failed" | "task.cancelled" | "webhook_endpoint.enabled" | "webhook_endpoint.disabled" | "channel_account.active" | "channel_account.disabled" | "channel_account.needs_attention" | "webhook_endpoint.test";
         /**
          * @example {
          *       "from": "2026-11-29T12:00:00.000Z",
@@ -4886,6 +5302,7 @@ export type Delivery = components['schemas']['Delivery'];
 export type DeliveryError = components['schemas']['DeliveryError'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type EventPage = components['schemas']['EventPage'];
+export type ExtractedText = components['schemas']['ExtractedText'];
 export type FailedDelivery = components['schemas']['FailedDelivery'];
 export type FailedWebhook = components['schemas']['FailedWebhook'];
 export type File = components['schemas']['File'];
@@ -4949,6 +5366,7 @@ export type PartialConversation = components['schemas']['PartialConversation'];
 export type PartialMessagingWindow = components['schemas']['PartialMessagingWindow'];
 export type PartialPreflight = components['schemas']['PartialPreflight'];
 export type PartialPreflightRecipient = components['schemas']['PartialPreflightRecipient'];
+export type PartialTask = components['schemas']['PartialTask'];
 export type PartialUser = components['schemas']['PartialUser'];
 export type PartialUserAddresses = components['schemas']['PartialUserAddresses'];
 export type PartialWebhookAttempt = components['schemas']['PartialWebhookAttempt'];
@@ -4977,6 +5395,18 @@ export type ReplayedEvents = components['schemas']['ReplayedEvents'];
 export type Role = components['schemas']['Role'];
 export type Scope = components['schemas']['Scope'];
 export type SecretRotation = components['schemas']['SecretRotation'];
+export type StartedTask = components['schemas']['StartedTask'];
+export type Task = components['schemas']['Task'];
+export type TaskCancelledWebhook = components['schemas']['TaskCancelledWebhook'];
+export type TaskCompletedWebhook = components['schemas']['TaskCompletedWebhook'];
+export type TaskEvent = components['schemas']['TaskEvent'];
+export type TaskFailedWebhook = components['schemas']['TaskFailedWebhook'];
+export type TaskFrame = components['schemas']['TaskFrame'];
+export type TaskPage = components['schemas']['TaskPage'];
+export type TaskPendingWebhook = components['schemas']['TaskPendingWebhook'];
+export type TaskRunningWebhook = components['schemas']['TaskRunningWebhook'];
+export type TaskStatus = components['schemas']['TaskStatus'];
+export type TaskWithResult = components['schemas']['TaskWithResult'];
 export type TemplatePayload = components['schemas']['TemplatePayload'];
 export type TemplatePreview = components['schemas']['TemplatePreview'];
 export type TextPayload = components['schemas']['TextPayload'];
@@ -6400,6 +6830,135 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    extractDocument: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
+                "idempotency-key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The started task. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedTask"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    listTasks: {
+        parameters: {
+            query?: {
+                /** @description A page may hold fewer items: it ends at about 1 MiB. */
+                limit?: number;
+                /** @description The `next_cursor` of the previous page, with the same filters and order (400 with others). Without it you get the first page. */
+                cursor?: string;
+                status?: components["schemas"]["TaskStatus"];
+                task_type?: string;
+                /** @description A UUID. */
+                file_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of tasks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskPage"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    getTask: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The task with result. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TaskWithResult"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    cancelTask: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
+                "idempotency-key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The task. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PartialTask"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
         };
     };
@@ -8216,6 +8775,116 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["ConversationUpdatedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    taskPendingWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskPendingWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    taskRunningWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskRunningWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    taskCompletedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskCompletedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    taskFailedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskFailedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    taskCancelledWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskCancelledWebhook"];
             };
         };
         responses: {

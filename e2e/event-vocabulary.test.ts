@@ -30,7 +30,7 @@ describe("one vocabulary of events", () => {
   const opened = closeAfterTests();
   before(async () => {
     program = opened.use(await startWebhookProgram());
-    hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true" } }));
+    hub = opened.use(await startTestHub({ env: { WEBHOOKS_ALLOW_PRIVATE: "true", TASKS_PER_USER: "1" } }));
     socket = opened.use(await listen({ url: hub.url, token: (await hub.logIn("admin")).access_token }));
     const { webhookEndpoints } = hub.client;
     const all = await webhookEndpoints.create({ url: program.urlOf("all"), events: ["*"] });
@@ -64,6 +64,13 @@ describe("one vocabulary of events", () => {
     const failed = await hub.client.messages.send({ to: ana.address, payload, reply_to: read.message_id });
     sent.failed = failed.message_id;
     await hub.status(failed.message_id, "failed");
+    const extract = async (filename: string, text: string) => {
+      const { file_id } = await hub.client.files.upload(new Blob([text]), { filename });
+      return (await hub.client.documents.extract(file_id)).task_id;
+    };
+    const tasks = [await extract("broken.pdf", "%PDF-1.7 and no more"), await extract("notes.txt", "oi")];
+    await hub.client.tasks.cancel(await extract("behind them.txt", "tchau"));
+    for (const id of tasks) await until("the task ends", async () => (await hub.client.tasks.get(id)).finished_at);
     const bea = await hub.user("agent", "Bea");
     await using other_socket = await listen({ url: hub.url, token: (await hub.logIn(bea.username)).access_token });
     other_socket.say({ type: "typing", conversation_id: read.conversation_id });

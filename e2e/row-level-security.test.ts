@@ -36,7 +36,12 @@ before(async () => {
   // The hub sets the webhook of their bot.
   const env = { WEBHOOKS_ALLOW_PRIVATE: "true", PORT: port, PUBLIC_URL: `http://127.0.0.1:${port}` };
   // In the last test, without policies, foreign keys refuse some rows.
-  hub = opened.use(await startTestHub({ env, expectedErrors: /_of_workspace|events of another workspace/ }));
+  hub = opened.use(
+    await startTestHub({
+      env,
+      expectedErrors: /_of_workspace|tasks_workspace_id_file_id_fkey|events of another workspace/,
+    }),
+  );
   owner = opened.use(await openOwner(hub.databaseUrl));
   databases = opened.use(openDatabases({ url: hub.databaseUrl, size: 4, log: hub.log.logger }));
   const receiver = opened.use(await openReceiver());

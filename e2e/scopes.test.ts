@@ -16,7 +16,7 @@ import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { adminPassword, startTestHub, type TestHub } from "./src/harness.ts";
 import { codesIn, readTable } from "./src/markdown-tables.ts";
 import { readOpenApi } from "./src/openapi.ts";
-import { newAddress } from "./src/things.ts";
+import { newAddress, newThings } from "./src/things.ts";
 import { connectIdleBot, firstWorkspace, newUser, type Workspace } from "./src/workspace.ts";
 
 const security = readFileSync(join(import.meta.dirname, "../SECURITY.md"), "utf8");
@@ -224,6 +224,7 @@ describe("what the response of a write shows to a key without the read scope", (
       `/v1/webhook-endpoints/${await endpoint()}/rotate-secret`,
     ],
     "POST /v1/webhook-endpoints/{id}/test": async () => [`/v1/webhook-endpoints/${await endpoint()}/test`],
+    "POST /v1/tasks/{id}/cancel": async () => [`/v1/tasks/${await newThings(workspace, "").task()}/cancel`],
   };
   /** The first needs a code that was sent to a phone; the others have a body only where a platform shows nothing. */
   const notTried = [

@@ -4,6 +4,7 @@ import { fileCalls } from "./files.ts";
 import { apiKeyCalls, auditLogCalls, authCalls, invitationCalls, userCalls, workspaceCalls } from "./identity-calls.ts";
 import { openRealtime, type RealtimeOptions } from "./realtime.ts";
 import { openSession } from "./session.ts";
+import { documentCalls, taskCalls } from "./tasks.ts";
 
 export type * from "../../contract/openapi.ts";
 export { ApiError, type Call, type Credential, type Page, type PageQuery } from "./call.ts";
@@ -50,6 +51,8 @@ export function openClient(options: ClientOptions) {
     messages: messageCalls(call),
     conversations: conversationCalls(call),
     files: fileCalls(call, fetch),
+    documents: documentCalls(call),
+    tasks: taskCalls(call),
     contacts: contactCalls(call),
     users: userCalls(call),
     invitations: invitationCalls(call),

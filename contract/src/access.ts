@@ -13,6 +13,8 @@ export const scopes = [
   "conversations:write",
   "files:read",
   "files:write",
+  "tasks:read",
+  "tasks:write",
   "contacts:read",
   "contacts:write",
   "users:read",

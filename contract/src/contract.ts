@@ -19,6 +19,7 @@ import { oauth } from "./oauth.ts";
 import type { Operation } from "./operation.ts";
 import { ownPassword, passwords, userPasswords } from "./passwords.ts";
 import { platformWebhooks } from "./platform-webhooks.ts";
+import { documents, tasks } from "./tasks.ts";
 import { totp, userTotp } from "./totp.ts";
 import { users } from "./users.ts";
 import { webhookEndpoints } from "./webhook-endpoints.ts";
@@ -38,6 +39,8 @@ export const contract: readonly Operation[] = [
   conversations,
   conversationMessages,
   files,
+  documents,
+  tasks,
   events,
   contacts,
   contactAddresses,

@@ -6,6 +6,7 @@ import { DeliveryError, InboundRoute, MessageStatus } from "./messages.ts";
 import { operations } from "./operation.ts";
 import { Payload } from "./payloads.ts";
 import { asIs, closed, named, nullable, oneOf, pascalCase, uuid } from "./schemas.ts";
+import { Task } from "./tasks.ts";
 
 /** Every type of event of the feed, and its frame in sockets, streams and pages. */
 export const frameTypes = {
@@ -18,6 +19,11 @@ export const frameTypes = {
   "message.failed": "MESSAGE_STATUS",
   "conversation.created": "CONVERSATION",
   "conversation.updated": "CONVERSATION",
+  "task.pending": "TASK",
+  "task.running": "TASK",
+  "task.completed": "TASK",
+  "task.failed": "TASK",
+  "task.cancelled": "TASK",
   "webhook_endpoint.enabled": "WEBHOOK_ENDPOINT",
   "webhook_endpoint.disabled": "WEBHOOK_ENDPOINT",
   "channel_account.active": "CHANNEL_ACCOUNT",
@@ -110,6 +116,7 @@ const fieldsByFrame: Record<FrameType, TProperties> = {
   NEW_MESSAGE: newMessageFields,
   MESSAGE_STATUS: statusFields,
   CONVERSATION: { conversation: Conversation },
+  TASK: { task: Task },
   WEBHOOK_ENDPOINT: {
     webhook_endpoint_id: uuid,
     status: Type.Enum(["enabled", "disabled"]),

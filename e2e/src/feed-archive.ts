@@ -62,6 +62,8 @@ function archived([kind, id, ...rest]: unknown[]): Omit<ArchivedEvent, "position
       return { identity: `status ${rest[1]} ${rest[4]}`, conversationId: String(id), leftId: null };
     case "c":
       return { identity: `conversation ${id}`, conversationId: String(id), leftId: (rest[1] as string) ?? null };
+    case "t":
+      return { identity: `task ${rest[0]} ${rest[4]} ${rest[5]}`, conversationId: null, leftId: null };
     case "a":
       return { identity: `account ${id} ${rest[2]}`, conversationId: null, leftId: null };
     default:
@@ -78,6 +80,10 @@ export function identityOf(frame: Frame): string | null {
       return `status ${frame.delivery_id} ${frame.status}`;
     case "CONVERSATION":
       return `conversation ${(frame.conversation as { conversation_id: string }).conversation_id}`;
+    case "TASK": {
+      const { task_id, status, progress } = frame.task as { task_id: string; status: string; progress: number };
+      return `task ${task_id} ${status} ${progress}`;
+    }
     case "WEBHOOK_ENDPOINT":
       return `endpoint ${frame.webhook_endpoint_id} ${frame.status}`;
     case "CHANNEL_ACCOUNT":

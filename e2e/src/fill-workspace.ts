@@ -56,11 +56,6 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
     [workspaceId],
   );
   await owner.all(
-    `INSERT INTO tasks (task_id, workspace_id, user_id, kind, file_id, status, created_at, run_at, finished_at)
-     SELECT $1, $2, $3, 'test', file_id, 'completed', now(), now(), now() FROM files WHERE workspace_id = $2 LIMIT 1`,
-    [randomUUID(), workspaceId, member.userId],
-  );
-  await owner.all(
     `INSERT INTO address_verifications (verification_id, workspace_id, user_id, channel, identifier, code_hash, expires_at)
      VALUES ($1, $2, $3, 'telegram', '1', $4, now())`,
     [randomUUID(), workspaceId, member.userId, randomBytes(32)],

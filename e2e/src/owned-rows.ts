@@ -48,7 +48,7 @@ export function changedTables(before: Map<string, string>, after: Map<string, st
   return [...after].filter(([name, print]) => before.get(name) !== print).map(([name]) => name);
 }
 
-/** Waits until nothing is on its way: no message, no event for a webhook endpoint. */
+/** Waits until nothing is on its way: no message, no event for a webhook endpoint, no task. */
 export async function quiet(hub: TestHub, owner: Owner): Promise<void> {
   await hub.settled();
   await until("every endpoint has an attempt", async () => {
@@ -56,7 +56,8 @@ export async function quiet(hub: TestHub, owner: Owner): Promise<void> {
       `SELECT (SELECT count(*) FROM webhook_deliveries WHERE status = 'pending') +
         (SELECT count(*) FROM webhook_cursors c JOIN event_heads h USING (workspace_id)
          WHERE c.position < h.last_position AND EXISTS (
-           SELECT FROM webhook_endpoints e WHERE e.workspace_id = c.workspace_id AND e.status = 'enabled')) AS waiting`,
+           SELECT FROM webhook_endpoints e WHERE e.workspace_id = c.workspace_id AND e.status = 'enabled')) +
+        (SELECT count(*) FROM tasks WHERE status IN ('pending', 'running')) AS waiting`,
     );
     return Number(row!.waiting) === 0;
   });

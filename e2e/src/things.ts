@@ -20,6 +20,8 @@ export interface Things {
   message(): Promise<string>;
   /** Uploaded by the member to such a group. */
   file(): Promise<string>;
+  /** Of the member, and cancelled. */
+  task(): Promise<string>;
   user(): Promise<string>;
   /** One who began a second factor. */
   carefulUser(): Promise<string>;
@@ -57,13 +59,21 @@ export function newThings(workspace: Workspace, receiverUrl: string): Things {
   };
   const endpoint = async () =>
     (await admin.client.webhookEndpoints.create({ url: receiverUrl, events: ["*"] })).webhook_endpoint_id;
+  const file = async () => {
+    const options = { filename: "notes.txt", conversation_id: await conversation() };
+    return (await member.client.files.upload(new Blob(["Something to keep to ourselves."]), options)).file_id;
+  };
   return {
     contact,
     conversation,
     message,
-    async file() {
-      const options = { filename: "notes.txt", conversation_id: await conversation() };
-      return (await member.client.files.upload(new Blob(["Something to keep to ourselves."]), options)).file_id;
+    file,
+    async task() {
+      const file_id = await file();
+      return until("a task is cancelled before it ends", async () => {
+        const { task_id } = await member.client.documents.extract(file_id);
+        return (await member.client.tasks.cancel(task_id)).task_id;
+      });
     },
     user: async () => (await newUser(hub, admin, "member")).userId,
     async carefulUser() {

@@ -17,6 +17,7 @@ export const errorCodes = {
   FILE_TOO_LARGE: { http: 413 },
   FILE_TYPE_INVALID: { http: 415 },
   CONTENT_TYPE_INVALID: { http: 415 },
+  DOCUMENT_TYPE_UNSUPPORTED: { http: 422 },
   NO_ROUTE: { http: 422 },
   CHANNEL_CREDENTIALS_INVALID: { http: 422 },
   CHECKSUM_MISMATCH: { http: 422 },

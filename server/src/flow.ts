@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Role } from "./config/config.ts";
 import { connectors } from "./connectors/registry.ts";
 import type { Context } from "./context.ts";
@@ -14,7 +15,7 @@ import { faultCode } from "./lib/faults.ts";
 import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { watchKeys } from "./sealed-columns.ts";
-import { TaskRunner } from "./tasks/tasks.ts";
+import { extractKind, TaskRunner } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -147,10 +148,12 @@ const webhookEndpoints: Part = {
 const tasks: Part = {
   name: "tasks",
   roles: ["tasks"],
-  start({ config, pipelineDb: db, clock, log, troubles, taskNotifier, eventNotifier }) {
+  start({ config, pipelineDb: db, clock, log, troubles, taskNotifier, eventNotifier, files: { store } }) {
     const { concurrency, perUser } = config.tasks;
+    const temporaryFolder = join(config.dataDir, "tasks");
+    const kinds = [extractKind({ db, store, clock, temporaryFolder })];
     const deps = { db, clock, log, troubles, taskNotifier, eventNotifier };
-    return new TaskRunner({ ...deps, kinds: [], leaseMs: config.bus.leaseMs, concurrency, perUser });
+    return new TaskRunner({ ...deps, kinds, leaseMs: config.bus.leaseMs, concurrency, perUser });
   },
 };
 

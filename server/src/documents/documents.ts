@@ -1,11 +1,12 @@
 /** The entrance of this folder: text from documents, read in a process of its own. */
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "../lib/clock.ts";
 import { type ProcessEnd, runLimitedProcess } from "../lib/limited-process.ts";
 import { maxTextBytes } from "./bounds.ts";
 import { DocumentError } from "./document-error.ts";
+import { mayBeDocument } from "./kinds.ts";
 import {
   type DocumentProgress,
   parseMessage,
@@ -45,24 +46,30 @@ export interface ExtractedText {
 
 export const maxExtractMs = 5 * 60_000;
 
+/** Whether a file that has this type and name may be a document that is read. What it is, its bytes say. */
+export function canRead(contentType: string, filename: string): boolean {
+  return mayBeDocument(contentType, extname(filename));
+}
+
 /**
- * The text of a file: PDF, DOCX, XLSX, PPTX, ODT, ODS, ODP, HTML, EML, Markdown, plain text (also CSV and JSON) in any
+ * The text of a file, open or at a path: PDF, DOCX, XLSX, PPTX, ODT, ODS, ODP, HTML, EML, Markdown, plain text (also CSV and JSON) in any
  * encoding, and PNG, JPEG and WebP images of text in English or Portuguese. A document without text has an empty one.
  *
  * Throws a `DocumentError`, or the reason of `signal`. The file is read in a process that may do nothing else, with
  * 512 MiB of memory and the lowest priority: a hostile document harms nothing but its own extraction.
  */
-export async function extractText(path: string, options: ExtractOptions): Promise<ExtractedText> {
+export async function extractText(document: FileHandle | string, options: ExtractOptions): Promise<ExtractedText> {
   let result: ReadResult | undefined;
   let failure: ReadFailure | undefined;
   const timeMs = Math.min(options.timeoutMs ?? maxExtractMs, maxExtractMs);
-  await using file = await open(path, "r");
+  await using opened = typeof document === "string" ? await open(document, "r") : null;
+  const { fd } = opened ?? (document as FileHandle);
   const ended = await runLimitedProcess({
     entry,
     args: [options.contentType.slice(0, maxArgumentLength), extname(options.filename).slice(0, maxArgumentLength)].map(
       (argument) => argument.replaceAll("\0", ""),
     ),
-    inputFd: file.fd,
+    inputFd: fd,
     mayRead: code,
     limits: { memoryBytes, timeMs, cpuMs: timeMs, silentCpuMs, outputBytes: maxTextBytes },
     clock: options.clock,

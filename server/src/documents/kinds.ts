@@ -57,6 +57,11 @@ export function kindOf(head: Buffer, contentType: string, extension: string): Do
   return declared;
 }
 
+/** By what a file is called. A container may be any document that its extension says. */
+export function mayBeDocument(contentType: string, extension: string): boolean {
+  return (declaredKind(contentType, extension) ?? declaredKind("", extension)) !== null;
+}
+
 function declaredKind(contentType: string, extension: string): DocumentKind | null {
   const type = contentType.split(";", 1)[0]!.trim().toLowerCase();
   const byExtension = types.find(({ extensions }) => extensions.includes(extension.toLowerCase()))?.kind ?? null;

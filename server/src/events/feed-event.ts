@@ -8,6 +8,8 @@ export interface FeedEvent {
   name: EventName;
   /** The event is seen by all who see this conversation; null: by agents and admins. */
   conversationId: string | null;
+  /** Of no conversation, and seen by this user and by admins alone; null: see above. */
+  onlyFor: string | null;
   /** A participant who has just left, and sees the event too. */
   alsoSeenBy: string | null;
   /** A delivery that waits in a user's app. It is delivered when a socket of the user has received this event. */
@@ -23,4 +25,4 @@ export type EventFrame = { type: FrameType } & Record<string, unknown>;
 
 /** An event without its position, and its frames without the fields that all frames have. */
 export type EventContent = Pick<FeedEvent, "name" | "conversationId" | "frame"> &
-  Partial<Pick<FeedEvent, "alsoSeenBy" | "awaits" | "memberFrame" | "partingFrame">>;
+  Partial<Pick<FeedEvent, "onlyFor" | "alsoSeenBy" | "awaits" | "memberFrame" | "partingFrame">>;

@@ -6,13 +6,14 @@ import type { Db } from "../lib/query.ts";
 import type { EventContent, EventFrame, FeedEvent } from "./feed-event.ts";
 import { loadMessageFacts, type MessageFacts, messageEvent, type StoredStatus, statusEvent } from "./message-events.ts";
 
-/** An event as the feed stores it: see migrations 0007, 0021 and 0022. */
+/** An event as the feed stores it: see migrations 0007, 0021, 0022 and 0041. */
 export type Stored =
   | ["m", conversationId: string, messageId: string]
   | StoredStatus
   | ["c", conversationId: string, change: "created" | "updated", leftId: string | null]
   | ["w", webhookEndpointId: string, status: "enabled" | "disabled", reason: string]
-  | StoredAccount;
+  | StoredAccount
+  | StoredTask;
 
 type StoredAccount = [
   "a",
@@ -22,6 +23,21 @@ type StoredAccount = [
   status: "active" | "disabled" | "needs_attention",
   reason: string | null,
   detail: string | null,
+];
+
+type StoredTask = [
+  "t",
+  userId: string,
+  taskId: string,
+  kind: string,
+  fileId: string | null,
+  options: Record<string, unknown>,
+  status: "pending" | "running" | "completed" | "failed" | "cancelled",
+  progress: number,
+  error: { code: string; message: string } | null,
+  createdAt: string,
+  startedAt: string | null,
+  finishedAt: string | null,
 ];
 
 export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at"> {
@@ -62,9 +78,9 @@ export async function hydrateSome(
     if (content === null) return [];
     const whole = ({ type, ...fields }: EventFrame) => ({ type, event: content.name, at: at.toISOString(), ...fields });
     const orNull = (frame: EventFrame | null | undefined) => (frame ? whole(frame) : null);
-    const { alsoSeenBy = null, awaits = null, memberFrame, partingFrame } = content;
+    const { onlyFor = null, alsoSeenBy = null, awaits = null, memberFrame, partingFrame } = content;
     return {
-      ...{ position, mark, at, alsoSeenBy, awaits },
+      ...{ position, mark, at, onlyFor, alsoSeenBy, awaits },
       name: content.name,
       conversationId: content.conversationId,
       frame: whole(content.frame),
@@ -102,6 +118,13 @@ function contentOf(event: Stored, facts: MessageFacts, conversations: ReadonlyMa
       const [, channel_account_id, channel, name, status, reason, detail] = event;
       const frame = { type: "CHANNEL_ACCOUNT" as const, channel_account_id, channel, name, status, reason, detail };
       return { name: `channel_account.${status}`, conversationId: null, frame };
+    }
+    case "t": {
+      const [, user_id, task_id, task_type, file_id, options, status, progress, error, ...times] = event;
+      const [created_at, started_at, finished_at] = times.map((time) => time && new Date(time).toISOString());
+      const task = { task_id, task_type, status, progress, user_id, file_id, options, error };
+      const frame = { type: "TASK" as const, task: { ...task, created_at, started_at, finished_at } };
+      return { name: `task.${status}`, conversationId: null, onlyFor: user_id, frame };
     }
     default:
       return event satisfies never;

@@ -1,6 +1,7 @@
 import type { Scope } from "../../../contract/src/access.ts";
 import { feedScopes } from "../../../contract/src/events.ts";
 import {
+  hasRole,
   hasScope,
   type Principal,
   requireScope,
@@ -24,6 +25,7 @@ const scopesByNoun: Readonly<Record<string, Scope>> = {
   channel_account: "channel-accounts:read",
   contact: "contacts:read",
   user: "users:read",
+  task: "tasks:read",
 };
 
 function scopeOf(event: string): Scope | "*" {
@@ -48,16 +50,25 @@ export function requireMayRead(by: Scoped, events: readonly string[]): void {
   }
 }
 
+/** Whether the caller sees an event of no conversation. */
+export function seesOutside(principal: Principal, { onlyFor, name }: Pick<FeedEvent, "onlyFor" | "name">): boolean {
+  if (!mayRead(principal, name)) return false;
+  if (onlyFor === null) return seesAllConversations(principal);
+  return onlyFor === principal.userId || hasRole(principal, "admin");
+}
+
 /**
  * Which frame of an event the caller sees as of now: the whole one, the one for members, the last one of a conversation
  * that it has left, or none (null). `membersOf` must have loaded the event's conversation, unless the caller sees all.
  */
 export function visibleFrame(
   principal: Principal,
-  { conversationId, alsoSeenBy, name }: Pick<FeedEvent, "conversationId" | "alsoSeenBy" | "name">,
+  event: Pick<FeedEvent, "conversationId" | "onlyFor" | "alsoSeenBy" | "name">,
   membersOf: MembersOf,
 ): "frame" | "memberFrame" | "partingFrame" | null {
-  if (seesAllConversations(principal)) return conversationId !== null || mayRead(principal, name) ? "frame" : null;
-  if (conversationId !== null && membersOf(conversationId).includes(principal.participantId)) return "memberFrame";
+  const { conversationId, alsoSeenBy } = event;
+  if (conversationId === null) return seesOutside(principal, event) ? "frame" : null;
+  if (seesAllConversations(principal)) return "frame";
+  if (membersOf(conversationId).includes(principal.participantId)) return "memberFrame";
   return alsoSeenBy === principal.participantId ? "partingFrame" : null;
 }

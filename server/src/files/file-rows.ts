@@ -1,5 +1,5 @@
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
-import type { RequestDb } from "../database-roles.ts";
+import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { notFound } from "../errors.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 
@@ -49,6 +49,11 @@ export async function findOwnFile(db: Db, principal: Principal, fileId: string):
   );
   if (row === null) throw notFound("file");
   return row;
+}
+
+/** Null also for one that was deleted. */
+export function findCompletedFile(db: PipelineDb, fileId: string): Promise<FileRow | null> {
+  return maybe(db, `SELECT ${columns} FROM files f WHERE f.file_id = $1 AND f.status = 'completed'`, [fileId]);
 }
 
 /** Newest first, without those that were deleted. */

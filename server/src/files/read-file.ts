@@ -1,11 +1,14 @@
+import type { FileHandle } from "node:fs/promises";
 import { recordAuditEvent } from "../audit/audit.ts";
 import { hasRole, type Principal } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { forbidden, RequestError } from "../errors.ts";
+import { openTemporaryCopy } from "../lib/object-store/temporary-copy.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { findFile } from "./file-rows.ts";
+import { type FileRow, findFile } from "./file-rows.ts";
 import { isShownSafely } from "./file-types.ts";
+import { fromStore } from "./from-store.ts";
 import { type FileDeps, keyOf, urlMs } from "./upload.ts";
 
 /** CONFLICT unless the file is completed. */
@@ -30,6 +33,15 @@ export async function linkToFile(
     expiresAt,
   });
   return { url, expiresAt };
+}
+
+/** A copy of the bytes, to read them here at any place: see `openTemporaryCopy`. Errors as `fromStore`. */
+export function openFile(
+  { store }: Pick<FileDeps, "store">,
+  file: Pick<FileRow, "workspace_id" | "file_id">,
+  options: Parameters<typeof openTemporaryCopy>[2],
+): Promise<FileHandle> {
+  return fromStore(openTemporaryCopy(store, keyOf(file), options));
 }
 
 /** By its uploader or an admin. Maintenance deletes the bytes. Safe to repeat. */

@@ -1,5 +1,5 @@
 import { seesAllConversations } from "../credentials/credentials.ts";
-import { type FeedEvent, type MembersOf, mayRead } from "../events/events.ts";
+import { type FeedEvent, type MembersOf, seesOutside } from "../events/events.ts";
 import type { Client } from "./client.ts";
 
 /** The clients of a feed, grouped by what they may see. "Agents" are all who see all conversations, admins too. */
@@ -42,13 +42,20 @@ export class ClientGroups {
     if (clients?.delete(client) && clients.size === 0) this.#members.delete(group);
   }
 
-  agentsThatSee({ conversationId, name }: FeedEvent): Iterable<Client> {
-    if (conversationId !== null) return this.agents;
-    return [...this.agents].filter(({ principal }) => mayRead(principal, name));
+  agentsThatSee(event: FeedEvent): Iterable<Client> {
+    if (event.conversationId !== null) return this.agents;
+    return [...this.agents].filter(({ principal }) => seesOutside(principal, event));
   }
 
-  *membersThatSee({ conversationId }: FeedEvent, membersOf: MembersOf): Generator<Client> {
-    if (this.#members.size === 0 || conversationId === null) return;
+  *membersThatSee(event: FeedEvent, membersOf: MembersOf): Generator<Client> {
+    const { conversationId, onlyFor } = event;
+    if (this.#members.size === 0) return;
+    if (conversationId === null) {
+      for (const client of onlyFor === null ? [] : this.of(onlyFor)) {
+        if (seesOutside(client.principal, event)) yield client;
+      }
+      return;
+    }
     for (const participantId of membersOf(conversationId)) yield* this.of(participantId);
   }
 

@@ -30,6 +30,7 @@ import {
   type PrepareDeps,
   showMessages,
 } from "../messages/messages.ts";
+import type { TaskNotifier } from "../tasks/tasks.ts";
 import { openTester } from "../webhook-endpoints/webhook-endpoints.ts";
 import { addressRoutes } from "./addresses.ts";
 import { apiKeyRoutes } from "./api-keys.ts";
@@ -47,6 +48,7 @@ import { meRoutes } from "./me.ts";
 import { messageRoutes } from "./messages.ts";
 import { objectRoutes } from "./objects.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
+import { taskRoutes } from "./tasks.ts";
 import { userRoutes } from "./users.ts";
 import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
 import { type WebhookRouteDeps, webhookRoutes } from "./webhooks.ts";
@@ -63,6 +65,7 @@ interface RestDeps
   secretBox: SecretBox;
   limits: RateLimits;
   eventNotifier: EventNotifier;
+  taskNotifier: TaskNotifier;
   files: FileDeps;
   accounts: ChannelAccounts;
   acceptor: Acceptor;
@@ -143,6 +146,7 @@ export async function openRest(
   conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, typingNotifier });
   messageRoutes(app, { acceptor, prepare: prepareDeps(deps, parseAddress), capabilitiesOf });
   fileRoutes(app, deps.files);
+  taskRoutes(app, { clock, taskNotifier: deps.taskNotifier });
   if (deps.files.store.handle !== null) await objectRoutes(app, deps.files.store.handle);
   deadLetterRoutes(app, { bus, clock });
   channelAccountRoutes(app, {

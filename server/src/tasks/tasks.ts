@@ -1,6 +1,7 @@
 /** The entrance of tasks: long work in the background, with progress, a result, and an end. */
 export { deleteOldTasks } from "./claims.ts";
 export { createTask, type NewTask } from "./create-task.ts";
+export { extractKind, requestExtract } from "./extract/extract.ts";
 export {
   type Task,
   type TaskEnd,
@@ -12,4 +13,5 @@ export {
   TryLater,
 } from "./task.ts";
 export { openTaskNotifier, type TaskNotifier } from "./task-notifier.ts";
+export { cancelTask, findTask, listTasks, readResult, readTasks, showTask, type TaskRow } from "./task-rows.ts";
 export { TaskRunner, type TaskRunnerDeps } from "./task-runner.ts";

@@ -1,0 +1,146 @@
+import { Type } from "typebox";
+import { operations } from "./operation.ts";
+import { closed, named, nullable, pageOf, pageQuery, time, uuid } from "./schemas.ts";
+
+export const TaskStatus = named(
+  "TaskStatus",
+  Type.Enum(["pending", "running", "completed", "failed", "cancelled"], {
+    description: "`pending`: it waits for its turn. The last three are final.",
+  }),
+);
+
+const taskFields = {
+  task_id: Type.String(),
+  task_type: Type.String({ description: "`extract`. Later versions may add types." }),
+  status: TaskStatus,
+  progress: Type.Integer({ minimum: 0, maximum: 100, description: "In percent; it never falls." }),
+  user_id: nullable(Type.String(), { description: "Who asked for it; null: the hub's own work." }),
+  file_id: nullable(Type.String()),
+  options: Type.Unsafe<Record<string, unknown>>({ type: "object", additionalProperties: true }),
+  error: nullable(Type.Object({ code: Type.String(), message: Type.String() }), {
+    description: "Why it failed; of a pending task, why it has to wait; else null.",
+  }),
+  created_at: time,
+  started_at: nullable(time),
+  finished_at: nullable(time),
+};
+
+const example = {
+  task_id: "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c12",
+  task_type: "extract",
+  status: "running" as const,
+  progress: 40,
+  user_id: "0197a7a4-1111-7d55-8a53-0d9c3f9a6c11",
+  file_id: "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c11",
+  options: {},
+  error: null,
+  created_at: "2026-11-30T12:00:00.000Z",
+  started_at: "2026-11-30T12:00:00.100Z",
+  finished_at: null,
+};
+
+/** As lists, events and sockets show it. */
+export const Task = named("Task", Type.Object(taskFields), example);
+
+const ExtractedText = named(
+  "ExtractedText",
+  Type.Object({
+    text: Type.String({ description: "At most 16 MiB. A document without text has an empty one." }),
+    marks: Type.Array(
+      Type.Object({
+        kind: Type.Enum(["page", "sheet", "slide"]),
+        number: Type.Integer({ description: "From 1, in the order of the document." }),
+        title: Type.Optional(Type.String({ description: "The name of the sheet, or the title of the slide." })),
+        offset: Type.Integer({ description: "Where it starts in the text, in UTF-16 code units." }),
+      }),
+      { description: "Where pages, sheets or slides start; empty for documents that have none." },
+    ),
+    language: nullable(Type.String(), { description: "An ISO 639-1 code; null when it cannot be said." }),
+    words: Type.Integer(),
+    pages: nullable(Type.Integer(), { description: "Pages, sheets or slides; null for documents that have none." }),
+    title: nullable(Type.String()),
+  }),
+);
+
+const results = [ExtractedText];
+
+const TaskWithResult = named(
+  "TaskWithResult",
+  Type.Object({
+    ...taskFields,
+    result: Type.Unsafe<unknown>({
+      anyOf: [...results, Type.Null()],
+      description: "Of a completed task, by its type: `extract`: `ExtractedText`.",
+    }),
+  }),
+  {
+    ...example,
+    status: "completed" as const,
+    progress: 100,
+    finished_at: "2026-11-30T12:00:01.000Z",
+    result: { text: "Our offer …", marks: [], language: "en", words: 2, pages: null, title: "Our offer" },
+  },
+);
+
+const StartedTask = named("StartedTask", Type.Object({ task_id: Type.String(), status: TaskStatus }), {
+  task_id: "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c12",
+  status: "pending",
+});
+
+export const documents = operations("Documents", {
+  extractDocument: {
+    method: "POST",
+    path: "/v1/documents/{id}/extract",
+    summary: "Extract the text of a file",
+    description:
+      "`id` is that of a completed file: a PDF, an office document, HTML, an email, Markdown or another text, or an image of text. Starts a task, or returns " +
+      "the one that you have under way for this file. Watch it at `/ws/tasks/{task_id}`, by its events, or with `GET /v1/tasks/{id}`, which also " +
+      "has the result.",
+    access: { role: "member", scope: ["tasks:write", "files:read"] },
+    idempotent: true,
+    shows: "all",
+    answers: { 202: StartedTask },
+    errors: [409, 413, 422],
+  },
+});
+
+const read = { role: "member", scope: "tasks:read" } as const;
+
+export const tasks = operations("Tasks", {
+  listTasks: {
+    method: "GET",
+    path: "/v1/tasks",
+    summary: "List tasks, newest first",
+    description: "Your own; an admin sees all of the workspace. Without results.",
+    access: read,
+    query: Type.Object(
+      {
+        ...pageQuery,
+        status: Type.Optional(TaskStatus),
+        task_type: Type.Optional(Type.String({ minLength: 1, maxLength: 40 })),
+        file_id: Type.Optional(uuid),
+      },
+      closed,
+    ),
+    answers: { 200: pageOf(Task) },
+  },
+  getTask: {
+    method: "GET",
+    path: "/v1/tasks/{id}",
+    summary: "Get a task with its result",
+    description: "The result may have more than 16 MiB. It is kept for `TASKS_RETENTION`.",
+    access: read,
+    answers: { 200: TaskWithResult },
+  },
+  cancelTask: {
+    method: "POST",
+    path: "/v1/tasks/{id}/cancel",
+    summary: "Cancel a task",
+    description: "A task that has ended gets 409 `TASK_ALREADY_COMPLETED`; a second call gets the same response.",
+    access: { role: "member", scope: "tasks:write" },
+    idempotent: true,
+    shows: ["status"],
+    answers: { 200: Task },
+    errors: [409],
+  },
+});
