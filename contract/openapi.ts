@@ -827,7 +827,13 @@ export interface paths {
          */
         get: operations["listFiles"];
         put?: never;
-        post?: never;
+        /**
+         * Upload a file in one request
+         * @description The hub streams the file to where files are kept. Fields may come before or after it. Nothing of a request that is cut off is kept, and one that is repeated makes another file: to resume, and to send large files, start an upload in parts. Errors are those of the upload in parts, too.
+         *
+         *     An API key requires the scope `files:write`.
+         */
+        post: operations["uploadFile"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3071,6 +3077,23 @@ export interface components {
              */
             expires_at: string | null;
         };
+        /**
+         * @example {
+         *       "file": "(bytes)",
+         *       "conversation_id": "0197a7a4-2222-7d55-8a53-0d9c3f9a6c11"
+         *     }
+         */
+        FileForm: {
+            /**
+             * Format: binary
+             * @description The file, with its name as `filename`.
+             */
+            file: string;
+            /** @description A conversation of the caller, whose members may read the file as soon as it is completed. */
+            conversation_id?: string;
+            /** @description The SHA-256 of the file in hexadecimal digits. */
+            checksum?: string;
+        };
         FileLink: {
             /** @description Of the bytes; needs no credential. Answers ranges. Types that a browser shows safely are shown, all others saved. */
             url: string;
@@ -5192,7 +5215,7 @@ export interface components {
                 "application/json": components["schemas"]["ErrorBody"];
             };
         };
-        /** @description `PAYLOAD_TOO_LARGE`: the body is larger than this operation accepts. */
+        /** @description `PAYLOAD_TOO_LARGE` or `FILE_TOO_LARGE`: it is larger than this operation accepts. */
         PayloadTooLarge: {
             headers: {
                 [name: string]: unknown;
@@ -5201,7 +5224,7 @@ export interface components {
                 "application/json": components["schemas"]["ErrorBody"];
             };
         };
-        /** @description `CONTENT_TYPE_INVALID`: send JSON. */
+        /** @description `CONTENT_TYPE_INVALID`: send the content type of the operation. `FILE_TYPE_INVALID`: such files are not accepted. */
         UnsupportedMediaType: {
             headers: {
                 [name: string]: unknown;
@@ -5306,6 +5329,7 @@ export type ExtractedText = components['schemas']['ExtractedText'];
 export type FailedDelivery = components['schemas']['FailedDelivery'];
 export type FailedWebhook = components['schemas']['FailedWebhook'];
 export type File = components['schemas']['File'];
+export type FileForm = components['schemas']['FileForm'];
 export type FileLink = components['schemas']['FileLink'];
 export type FilePage = components['schemas']['FilePage'];
 export type FilePayload = components['schemas']['FilePayload'];
@@ -6735,6 +6759,39 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    uploadFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": components["schemas"]["FileForm"];
+            };
+        };
+        responses: {
+            /** @description The file. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["File"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
             503: components["responses"]["ServiceUnavailable"];
         };
     };

@@ -11,6 +11,7 @@ import { authorizationTable, type Given, openPages, type Request, type Row } fro
 import { openKeys, type Refused, refusedCredentials } from "./src/callers.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { changedTables, type Owner, openOwner, quiet, takeSnapshot } from "./src/owned-rows.ts";
+import { bodyOf } from "./src/request-of-table.ts";
 import { keptThings, newThings, type Things } from "./src/things.ts";
 import { anotherWorkspace, firstWorkspace, newUser, openReceiver, type Workspace } from "./src/workspace.ts";
 
@@ -202,7 +203,7 @@ async function expectOpen(route: string, row: Row): Promise<void> {
 /** Calls, and returns the response. */
 async function expect(
   route: string,
-  { params = {}, query = {}, body }: Request,
+  { params = {}, query = {}, ...request }: Request,
   authorization: string | null,
   expected: { status: number; code?: string },
   who: string,
@@ -210,14 +211,15 @@ async function expect(
   const [method, path] = route.split(" ") as [string, string];
   const filled = path.replaceAll(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(params[name]!));
   const search = Object.keys(query).length === 0 ? "" : `?${new URLSearchParams(query)}`;
+  const { body, contentType } = await bodyOf(request);
   const answer = await fetch(hub.url + filled + search, {
     method,
     redirect: "manual",
     headers: {
       ...(authorization === null ? {} : { authorization }),
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...(contentType === undefined ? {} : { "content-type": contentType }),
     },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    ...(body === undefined ? {} : { body }),
   });
   const said = await answer.text();
   assert.equal(answer.status, expected.status, `${route} by ${who} got ${answer.status}: ${said}`);

@@ -57,6 +57,15 @@ describe("the pages of documentation, in a browser that obeys their policy", () 
     await page.close();
   });
 
+  test("/docs lets you choose the file of an upload", async () => {
+    const { page, complaints } = await open("/docs");
+    await page.locator("#operations-Files-uploadFile").click();
+    await page.getByRole("button", { name: "Try it out" }).click();
+    await page.locator('#operations-Files-uploadFile input[type="file"]').waitFor();
+    assert.deepEqual(complaints, nothing);
+    await page.close();
+  });
+
   test("/redoc shows the operations and searches them", async () => {
     const { page, complaints, policy } = await open("/redoc");
     assert.match(policy, /script-src 'self';/);

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { request } from "node:http";
 import { before, describe, test } from "node:test";
-import { ApiError, type Client } from "../client/src/client.ts";
+import { isDeepStrictEqual } from "node:util";
+import { ApiError, type Client, type File } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startTestS3 } from "../server/src/testing/test-s3.ts";
@@ -42,6 +44,12 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
     const members = [home.admin.userId, home.agent.userId, home.member.userId];
     ({ conversation_id } = await home.admin.client.conversations.create({ type: "group", title: "Files", members }));
   });
+
+  async function post<Body>(parts: readonly Part[]): Promise<{ status: number; body: Body }> {
+    const headers = { authorization: `Bearer ${home.member.token}` };
+    const answer = await fetch(`${hub.url}/v1/files`, { method: "POST", headers, body: formOf(parts) });
+    return { status: answer.status, body: (await answer.json()) as Body };
+  }
 
   test("a file in several parts is the same when it is downloaded, whole and in ranges", async () => {
     const bytes = Buffer.concat([Buffer.from("%PDF-1.7\n"), randomBytes(12 * mebibyte + 7)]);
@@ -165,6 +173,105 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
     await assert.rejects(client.files.complete({ file_id, checksum: right }), isError(422, "CHECKSUM_MISMATCH"));
   });
 
+  test("a file is uploaded in one request, with the other fields before or after it", async () => {
+    const { client } = home.member;
+    const bytes = Buffer.concat([Buffer.from("%PDF-1.7\n"), randomBytes(7 * mebibyte)]);
+    const checksum = createHash("sha256").update(bytes).digest("hex");
+    const part: Part = ["file", new Blob([bytes]), "Relatório “final”.pdf"];
+    for (const parts of [
+      [part, ["checksum", checksum], ["conversation_id", conversation_id]],
+      [["conversation_id", conversation_id], ["checksum", checksum], part],
+    ] satisfies Part[][]) {
+      const { status, body: file } = await post<File>(parts);
+      assert.equal(status, 201, JSON.stringify(file));
+      assert.deepEqual(
+        [file.status, file.filename, file.size, file.content_type, file.checksum],
+        ["completed", "Relatório “final”.pdf", bytes.length, "application/pdf", checksum],
+      );
+      assert.deepEqual(await home.agent.client.files.get(file.file_id), file);
+      const { url } = await client.files.download(file.file_id);
+      assert.ok(bytes.equals(Buffer.from(await (await fetch(url)).arrayBuffer())));
+    }
+    const empty = await client.files.uploadInOneRequest(new Blob([]), { filename: "empty.txt" });
+    assert.deepEqual([empty.status, empty.size, empty.content_type], ["completed", 0, "text/plain"]);
+    await assert.rejects(home.agent.client.files.get(empty.file_id), isError(404, "RESOURCE_NOT_FOUND"));
+  });
+
+  test("a form that is wrong is refused, and nothing of it is kept", async () => {
+    const file: Part = ["file", new Blob(["hello"]), "hello.txt"];
+    const foreign = await abroad.admin.client.conversations.create({
+      type: "group",
+      title: "Abroad",
+      members: [abroad.admin.userId, abroad.agent.userId, abroad.member.userId],
+    });
+    const elsewhere = foreign.conversation_id;
+    const large: Part = ["file", new Blob([Buffer.alloc(300 * mebibyte)]), "large.txt"];
+    const kept = await leftOf(hub);
+    for (const [parts, status, code] of [
+      [[], 400, "VALIDATION_ERROR"],
+      [[["checksum", "0".repeat(64)]], 400, "VALIDATION_ERROR"],
+      [[["file", "hello"]], 400, "VALIDATION_ERROR"],
+      [[["file", new Blob(["hello"]), " "]], 400, "VALIDATION_ERROR"],
+      [[file, file], 400, "VALIDATION_ERROR"],
+      [[file, ["other", "1"]], 400, "VALIDATION_ERROR"],
+      [[["other", "1"], file], 400, "VALIDATION_ERROR"],
+      [[file, ["checksum", "1"]], 400, "VALIDATION_ERROR"],
+      [[file, ["checksum", "0".repeat(2_000)]], 400, "VALIDATION_ERROR"],
+      [[file, ["conversation_id", "1"]], 400, "VALIDATION_ERROR"],
+      [[file, ["conversation_id", conversation_id], ["conversation_id", conversation_id]], 400, "VALIDATION_ERROR"],
+      [[file, ...Array.from({ length: 30 }, (_, index): Part => [`x${index}`, ""])], 400, "VALIDATION_ERROR"],
+      [[file, ["conversation_id", elsewhere]], 404, "RESOURCE_NOT_FOUND"],
+      [[["conversation_id", elsewhere], file], 404, "RESOURCE_NOT_FOUND"],
+      [[file, ["checksum", "0".repeat(64)]], 422, "CHECKSUM_MISMATCH"],
+      [[large], 409, "CONFLICT"],
+    ] satisfies [Part[], number, string][]) {
+      const { status: got, body } = await post<{ error: { code: string } }>(parts);
+      assert.deepEqual([got, body.error?.code], [status, code], JSON.stringify([body, parts]));
+    }
+    for (const contentType of [
+      "application/json",
+      "multipart/form-data",
+      "multipart/form-data; boundary=",
+      "multipart/mixed",
+    ]) {
+      const answer = await fetch(`${hub.url}/v1/files`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${home.member.token}`, "content-type": contentType },
+        body: "{}",
+      });
+      assert.ok([400, 415].includes(answer.status), `${contentType} got ${answer.status}`);
+      await answer.body?.cancel();
+    }
+    assert.deepEqual(await leftOf(hub), kept);
+    const program = post<{ error: { code: string } }>([["file", new Blob(["MZ", randomBytes(4_000)]), "invoice.pdf"]]);
+    assert.equal((await program).body.error.code, "FILE_TYPE_INVALID");
+  });
+
+  test("a form that is cut off leaves nothing, wherever it is cut", async () => {
+    const kept = await leftOf(hub);
+    const form = new Response(
+      formOf([
+        ["file", new Blob([randomBytes(mebibyte)]), "cut.txt"],
+        ["checksum", "0"],
+      ]),
+    );
+    const body = Buffer.from(await form.clone().arrayBuffer());
+    const headers = { authorization: `Bearer ${home.member.token}`, "content-type": form.headers.get("content-type")! };
+    for (const sent of [0, 60, 500, mebibyte / 2, body.length - 60, body.length - 4]) {
+      // Ended too soon, or without an end.
+      const ended = await fetch(`${hub.url}/v1/files`, { method: "POST", headers, body: body.subarray(0, sent) });
+      assert.equal(ended.status, 400, `${sent} bytes: ${await ended.text()}`);
+      const cut = request(`${hub.url}/v1/files`, {
+        method: "POST",
+        headers: { ...headers, "content-length": body.length },
+      });
+      cut.on("error", () => {});
+      await new Promise<void>((resolve) => cut.write(body.subarray(0, sent), () => resolve()));
+      cut.destroy();
+    }
+    await until("nothing is left", async () => isDeepStrictEqual(await leftOf(hub), kept));
+  });
+
   test("2 GiB may be uploaded and one byte more may not, and the quota counts what is being uploaded", async () => {
     const { client } = abroad.member;
     const size = 2_147_483_648;
@@ -206,6 +313,24 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
       return answer.status === 404;
     });
   });
+}
+
+type Part = [name: string, value: string | Blob, filename?: string];
+
+function formOf(parts: readonly Part[]): FormData {
+  const form = new FormData();
+  for (const [name, value, filename] of parts) {
+    if (value instanceof Blob) form.append(name, value, filename);
+    else form.append(name, value);
+  }
+  return form;
+}
+
+/** Files of all workspaces, uploads that the store has of them, and what waits on the disk. */
+async function leftOf({ db, hub }: TestHub): Promise<unknown[]> {
+  const { rows } = await db.query("SELECT count(*) FROM files");
+  const uploads = await Array.fromAsync(hub.context.files.store.uploadsBefore(new Date(Date.now() + 3_600_000)));
+  return [rows, uploads.length];
 }
 
 async function complete(client: Client, file_id: string, bytes: Buffer) {

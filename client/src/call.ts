@@ -39,6 +39,7 @@ function errorOf(body: unknown): ErrorFields {
 }
 
 interface CallOptions {
+  /** Sent as JSON, unless it is a text or a form. */
   body?: unknown;
   query?: Record<string, string | number | undefined>;
   headers?: Record<string, string>;
@@ -83,12 +84,14 @@ export function openCall({ url, authorization, fetch }: CallerOptions): Call {
     const headers: Record<string, string> = { ...options.headers };
     const credential = isPublic ? null : await authorization();
     if (credential !== null) headers.authorization ??= credential;
-    if (body !== undefined) headers["content-type"] ??= "application/json";
+    const isForm = body instanceof FormData;
+    // That of a form has its boundary.
+    if (body !== undefined && !isForm) headers["content-type"] ??= "application/json";
     for (let retries = 0; ; retries += 1) {
       const response = await fetch(`${url}${path}${toQuery(query)}`, {
         method,
         headers,
-        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+        ...(body === undefined ? {} : { body: typeof body === "string" || isForm ? body : JSON.stringify(body) }),
         ...(signal === undefined ? {} : { signal }),
       });
       const answer = parse(await response.text());

@@ -15,6 +15,11 @@ export interface UploadOptions {
   onProgress?: (stored: number) => void;
 }
 
+export type FormOptions = Pick<UploadOptions, "filename" | "conversation_id" | "signal"> & {
+  /** The SHA-256 of the file, in hexadecimal digits. */
+  checksum?: string;
+};
+
 /** Of one that was just started, too: none of its parts is stored. */
 type ResumedUpload = Pick<api.UploadParts, "file_id" | "part_size"> & {
   parts: Pick<api.UploadParts["parts"][number], "part_number" | "size" | "url">[];
@@ -34,6 +39,14 @@ export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
     get: (id: string) => bodyOf<api.File>(call, "GET", `${path}/${id}`),
     /** A URL that needs no credential, for an hour. */
     download: (id: string) => bodyOf<api.FileLink>(call, "GET", `${path}/${id}/download`),
+    /** For small files: after an interruption all of it is sent again. */
+    uploadInOneRequest(file: Blob, options: FormOptions = {}): Promise<api.File> {
+      const { filename = nameOf(file), signal, ...fields } = options;
+      const body = new FormData();
+      for (const [name, value] of Object.entries(fields)) if (value !== undefined) body.set(name, value);
+      body.set("file", file, filename);
+      return bodyOf<api.File>(call, "POST", path, { body, ...(signal && { signal }) });
+    },
     remove: (id: string) => bodyOf<null>(call, "DELETE", `${path}/${id}`),
     /**
      * Sends a file in parts, several at a time, each again if it fails, and completes it. After an error call it again with
@@ -41,7 +54,7 @@ export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
      */
     async upload(file: Blob, options: UploadOptions = {}): Promise<api.File> {
       const { conversation_id, concurrency = 4, signal, onProgress } = options;
-      const filename = options.filename ?? (file as { name?: string }).name ?? "file";
+      const { filename = nameOf(file) } = options;
       const started = { filename, size: file.size, ...(conversation_id && { conversation_id }) };
       const { fileId } = options;
       const upload: ResumedUpload = await (fileId === undefined ? files.initiate(started) : files.parts(fileId));
@@ -95,6 +108,10 @@ export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
   }
 
   return files;
+}
+
+function nameOf(file: Blob): string {
+  return (file as { name?: string }).name ?? "file";
 }
 
 function hex(bytes: Uint8Array): string {

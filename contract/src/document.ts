@@ -14,8 +14,11 @@ const errors: Record<ErrorStatus, readonly [name: string, meaning: string]> = {
   403: ["Forbidden", "`FORBIDDEN`: the caller may not do this."],
   404: ["NotFound", "`RESOURCE_NOT_FOUND`: it does not exist, or belongs to another workspace."],
   409: ["Conflict", "`CONFLICT` or `IDEMPOTENCY_CONFLICT`."],
-  413: ["PayloadTooLarge", "`PAYLOAD_TOO_LARGE`: the body is larger than this operation accepts."],
-  415: ["UnsupportedMediaType", "`CONTENT_TYPE_INVALID`: send JSON."],
+  413: ["PayloadTooLarge", "`PAYLOAD_TOO_LARGE` or `FILE_TOO_LARGE`: it is larger than this operation accepts."],
+  415: [
+    "UnsupportedMediaType",
+    "`CONTENT_TYPE_INVALID`: send the content type of the operation. `FILE_TYPE_INVALID`: such files are not accepted.",
+  ],
   421: ["MisdirectedRequest", "`MISDIRECTED`: this process serves no realtime clients."],
   422: ["UnprocessableContent", "The request is valid, but cannot be done: `error.code` says why."],
   429: ["TooManyRequests", "`RATE_LIMIT_EXCEEDED`: retry after `retry-after` seconds."],
@@ -168,7 +171,7 @@ function errorAnswer(description: string, show: (schema: Schema) => Json): Json 
 }
 
 function showOperation(operation: Operation, show: (schema: Schema) => Json): Json {
-  const { id, tag, summary, access, body, isBodyOptional = false } = operation;
+  const { id, tag, summary, access, body, bodyType = "application/json", isBodyOptional = false } = operation;
   const description = describe(operation);
   const { query, headers } = operation;
   const parameters = [
@@ -197,7 +200,7 @@ function showOperation(operation: Operation, show: (schema: Schema) => Json): Js
       : {
           requestBody: {
             required: !isBodyOptional,
-            content: { "application/json": { schema: show(body as object as Schema) } },
+            content: { [bodyType]: { schema: show(body as object as Schema) } },
           },
         }),
     responses: Object.fromEntries([...described, ...refusals]),

@@ -10,6 +10,7 @@ export const maxParts = 256;
 const filename = Type.String({ ...line(255), description: "One line of text, not blank. Never used as a path." });
 export const contentTypePattern = "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$";
 export const checksumPattern = "^[0-9a-f]{64}(-[1-9][0-9]{0,2})?$";
+export const sha256Pattern = "^[0-9a-f]{64}$";
 
 const contentType = Type.String({
   maxLength: 127,
@@ -140,6 +141,28 @@ const UploadEnd = named(
   },
 );
 
+const fileFields = {
+  conversation_id: conversationId,
+  checksum: Type.Optional(
+    Type.String({ pattern: sha256Pattern, description: "The SHA-256 of the file in hexadecimal digits." }),
+  ),
+};
+
+/** What a form says about its file. */
+export const FormFields = Type.Object({ filename, ...fileFields }, closed);
+
+const FileForm = named(
+  "FileForm",
+  Type.Object(
+    {
+      file: Type.String({ format: "binary", description: "The file, with its name as `filename`." }),
+      ...fileFields,
+    },
+    closed,
+  ),
+  { file: "(bytes)", conversation_id: "0197a7a4-2222-7d55-8a53-0d9c3f9a6c11" },
+);
+
 const FileLink = named(
   "FileLink",
   Type.Object({
@@ -192,6 +215,22 @@ export const files = operations("Files", {
     shows: "all",
     answers: { 200: UploadParts },
     errors: [409],
+  },
+  uploadFile: {
+    method: "POST",
+    path: "/v1/files",
+    summary: "Upload a file in one request",
+    description:
+      "The hub streams the file to where files are kept. Fields may come before or after it. Nothing of a request that is cut off is kept, " +
+      "and one that is repeated makes another file: to resume, and to send large files, start an upload in parts. " +
+      "Errors are those of the upload in parts, too.",
+    access: write,
+    admission: "uncounted",
+    shows: "all",
+    body: FileForm,
+    bodyType: "multipart/form-data",
+    answers: { 201: File },
+    errors: [409, 413, 415, 422],
   },
   listFiles: {
     method: "GET",

@@ -16,6 +16,8 @@ export interface OperationShape {
   readonly query?: TSchema;
   readonly headers?: TSchema;
   readonly body?: TSchema;
+  /** Of the request; default: JSON. A form is streamed: its route reads it, and checks it as it arrives. */
+  readonly bodyType?: "multipart/form-data";
   /** No body counts as `{}`. */
   readonly isBodyOptional?: true;
   /**
@@ -29,8 +31,11 @@ export interface OperationShape {
   readonly errors?: readonly ErrorStatus[];
   /** Where requests are not counted by the rule: `address` also counts a `GET`, `none` counts nothing. */
   readonly limit?: "address" | "none";
-  /** Served however busy the hub is; `streams`: only a request for an event stream. */
-  readonly admission?: "always" | "streams";
+  /**
+   * `always`: served however busy the hub is; `streams`: only a request for an event stream. `uncounted`: refused by a busy
+   * hub, and does not make it look busy.
+   */
+  readonly admission?: "always" | "streams" | "uncounted";
   /**
    * It takes an `Idempotency-Key`. Keys belong to the caller; of a public operation, to the value of this field of the
    * body, ignoring case.

@@ -14,6 +14,8 @@ export interface Request {
   params?: Record<string, string>;
   query?: Record<string, string>;
   body?: unknown;
+  /** Instead of a body. */
+  form?: () => FormData;
 }
 
 export interface Given {
@@ -328,6 +330,19 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "POST /v1/channel-accounts/{id}/verify": row("admin", "channel-accounts:write", 200, one("account")),
 
   // Files: an upload is its uploader's.
+  "POST /v1/files": row(
+    "member",
+    "files:write",
+    201,
+    () => ({
+      form() {
+        const form = new FormData();
+        form.set("file", new Blob(["hello"]), "notes.txt");
+        return form;
+      },
+    }),
+    own,
+  ),
   "POST /v1/files/initiate": row(
     "member",
     "files:write",

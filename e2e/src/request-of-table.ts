@@ -1,4 +1,4 @@
-import { authorizationTable } from "./authorization-table.ts";
+import { authorizationTable, type Request } from "./authorization-table.ts";
 import type { Things } from "./things.ts";
 import { newUser, type Workspace } from "./workspace.ts";
 
@@ -18,9 +18,19 @@ export async function requestOfTable(
   const { call, access } = authorizationTable[route]!;
   const [method, template] = route.split(" ") as [string, string];
   const caller = route.startsWith("POST /auth/logout") ? await newUser(hub, admin, "member") : admin;
-  const { params = {}, body } = (await call?.({ workspace, things, userId: admin.userId })) ?? {};
+  const { params = {}, ...request } = (await call?.({ workspace, things, userId: admin.userId })) ?? {};
   const path = template.replaceAll(/\{(\w+)\}/g, (_all, name: string) => encodeURIComponent(params[name]!));
   const authorization: Record<string, string> = access === "public" ? {} : { authorization: `Bearer ${caller.token}` };
-  const headers = { ...authorization, ...(method === "GET" ? {} : { "content-type": "application/json" }) };
-  return { url: url + path, method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+  const { body, contentType = "application/json" } = await bodyOf(request);
+  const headers = { ...authorization, ...(method === "GET" ? {} : { "content-type": contentType }) };
+  return { url: url + path, method, headers, ...(body === undefined ? {} : { body }) };
+}
+
+/** What is sent for a request of the table. */
+export async function bodyOf({ body, form }: Request): Promise<{ body?: string; contentType?: string }> {
+  if (form !== undefined) {
+    const response = new Response(form());
+    return { contentType: response.headers.get("content-type")!, body: await response.text() };
+  }
+  return body === undefined ? {} : { contentType: "application/json", body: JSON.stringify(body) };
 }

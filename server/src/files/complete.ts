@@ -46,7 +46,24 @@ export async function completeUpload(
   }
   const error = await fromStore(wrongChecksum(deps, file, checksum, parts));
   if (error !== null) return reject(db, principal, file, error);
-  const found = await fromStore(deps.allowedTypes.find(file, (range) => store.read(upload.key, range)));
+  const ended = await finishFile(deps, db, principal, file, checksum);
+  // It was deleted meanwhile.
+  if (ended.status !== "completed") uploadOf(ended);
+  return ended;
+}
+
+/**
+ * Completes a file of which all bytes are stored and have this checksum. FILE_TYPE_INVALID leaves it rejected. Returns it
+ * as it is when it was deleted meanwhile.
+ */
+export async function finishFile(
+  deps: FileDeps,
+  db: RequestDb,
+  principal: Principal,
+  file: FileRow,
+  checksum: string,
+): Promise<FileRow> {
+  const found = await fromStore(deps.allowedTypes.find(file, (range) => deps.store.read(keyOf(file), range)));
   if (found.kind === "refused") {
     return reject(db, principal, file, { code: "FILE_TYPE_INVALID", message: found.message });
   }
@@ -64,10 +81,7 @@ export async function completeUpload(
       [file.file_id, file.workspace_id, file.conversation_id],
     );
   });
-  const ended = await findOwnFile(db, principal, file_id);
-  // It was deleted meanwhile.
-  if (ended.status !== "completed") uploadOf(ended);
-  return ended;
+  return findOwnFile(db, principal, file.file_id);
 }
 
 function requireParts(file: FileRow, stored: readonly StoredPart[], claimed: UploadEnd["parts"]): void {

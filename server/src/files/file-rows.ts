@@ -95,8 +95,13 @@ export async function insertFile(db: Db, file: NewFile): Promise<number> {
       file.expires_at,
     ],
   );
+  return findUsage(db, { workspaceId: file.workspace_id });
+}
+
+/** The bytes of all files of the workspace. */
+export async function findUsage(db: Db, { workspaceId }: Pick<Principal, "workspaceId">): Promise<number> {
   const usage = await maybe<{ bytes: number }>(db, "SELECT bytes FROM file_usage WHERE workspace_id = $1", [
-    file.workspace_id,
+    workspaceId,
   ]);
   return usage?.bytes ?? 0;
 }

@@ -6,8 +6,8 @@ export async function fromStore<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (cause) {
-    // A bug.
-    if (cause instanceof TypeError || cause instanceof RangeError) throw cause;
+    // A bug, or an error of what the store read.
+    if (cause instanceof TypeError || cause instanceof RangeError || cause instanceof RequestError) throw cause;
     const code = cause instanceof ObjectStoreError ? cause.code : null;
     if (code === "upload_missing" || code === "object_missing") {
       throw new RequestError("CONFLICT", "The store does not have this upload any more: start another one.", { cause });

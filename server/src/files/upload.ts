@@ -24,7 +24,7 @@ export interface FileDeps {
 const mebibyte = 1024 * 1024;
 
 /** Whole MiB, so that there are at most 256; small ones for small files, so that a slow client can send each in time. */
-function partBytesFor(size: number): number {
+export function partBytesFor(size: number): number {
   return Math.max(leastPartBytes, Math.ceil(size / maxParts / mebibyte) * mebibyte);
 }
 
@@ -98,16 +98,22 @@ export async function startUpload(
   return describeUpload(deps, await findOwnFile(db, principal, fileId), []);
 }
 
-export function requireSize(size: number): void {
-  if (size <= maxFileBytes) return;
-  throw new RequestError("FILE_TOO_LARGE", `A file has at most ${maxFileBytes.toLocaleString("en")} bytes (2 GiB).`, {
+function requireSize(size: number): void {
+  if (size > maxFileBytes) throw fileTooLarge();
+}
+
+export function fileTooLarge(): RequestError {
+  return new RequestError("FILE_TOO_LARGE", `A file has at most ${maxFileBytes.toLocaleString("en")} bytes (2 GiB).`, {
     details: { limit: maxFileBytes },
   });
 }
 
 export function requireQuota({ quotaBytes }: FileDeps, usedBytes: number): void {
-  if (quotaBytes === null || usedBytes <= quotaBytes) return;
-  throw new RequestError(
+  if (quotaBytes !== null && usedBytes > quotaBytes) throw overQuota(quotaBytes);
+}
+
+export function overQuota(quotaBytes: number): RequestError {
+  return new RequestError(
     "CONFLICT",
     `The files of this workspace would take more than its quota of ${quotaBytes.toLocaleString("en")} bytes. Delete files first.`,
     { details: { quota: quotaBytes } },

@@ -36,6 +36,8 @@ async function openFullDoor(options: Partial<RestOptions> = {}) {
   };
   const door = await openDoor({ clock, authenticate, ...options }, (app) => {
     app.post("/work", { config: { access: "public" } }, () => new Promise((resolve) => ends.push(() => resolve({}))));
+    const uncounted = { access: "public", admission: "uncounted" } as const;
+    app.post("/upload", { config: uncounted }, () => new Promise((resolve) => ends.push(() => resolve({}))));
     app.post("/inside", { config: { access: "public" } }, async () => {
       throw new RequestError("OVERLOADED", "Too many messages wait.", { cause: new BatcherFull("the queue is full") });
     });
@@ -241,6 +243,17 @@ test("a request counts until its response is ready, not until the client has rea
   const [answer] = (await once(asked, "response")) as [IncomingMessage];
   assert.equal(door.app.load().underWay, 0);
   answer.destroy();
+});
+
+test("an upload is refused by a full hub, and does not count while it arrives", async () => {
+  await using full = await openFullDoor();
+  assert.equal((await ask(full.origin, "POST", "/upload")).status, 503);
+  await full.endAll();
+  const upload = ask(full.origin, "POST", "/upload");
+  await until("it is under way", () => full.ends.length === 1);
+  assert.equal(full.app.load().underWay, 0);
+  for (const end of full.ends.splice(0)) end();
+  assert.equal((await upload).status, 200);
 });
 
 test("a request of a disconnected client counts until it ends", async () => {

@@ -21,9 +21,9 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /**
      * Exempts the route from refusals for overload, and from the count. Only for a path without parameters, and the
-     * same for all methods of the path.
+     * same for all methods of the path. `uncounted`: only from the count, for a body that is streamed.
      */
-    admission?: Exempt;
+    admission?: Exempt | "uncounted";
   }
 }
 
@@ -92,12 +92,12 @@ export class Admission {
     app.decorateRequest("endWork", null);
     app.addHook("onRoute", (route) => {
       const { url, config } = route;
-      if (config?.admission !== undefined) this.#exempt.set(url, config.admission);
+      if (config?.admission !== undefined && config.admission !== "uncounted") this.#exempt.set(url, config.admission);
     });
     app.addHook("preValidation", (request, _reply, done) => {
       if (isExempt(request.route.config.admission, request.raw)) return done();
       if (!limit.hasRoom()) return done(new RequestError("OVERLOADED", words, this.#takeTurn(clock.elapsed())));
-      request.endWork = limit.begin();
+      if (request.route.config.admission !== "uncounted") request.endWork = limit.begin();
       done();
     });
     app.addHook("onError", (request, _reply, error: Error, done) => {
@@ -187,7 +187,7 @@ function endWork(request: FastifyRequest, how?: "dropped"): void {
   request.endWork = null;
 }
 
-function isExempt(kind: Exempt | undefined, { headers }: IncomingMessage): boolean {
+function isExempt(kind: Exempt | "uncounted" | undefined, { headers }: IncomingMessage): boolean {
   return kind === "always" || (kind === "streams" && headers.accept?.includes("text/event-stream") === true);
 }
 

@@ -3,15 +3,24 @@ import { type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { ErrorObject } from "ajv";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import type { OperationShape } from "../../../contract/src/operation.ts";
 import { type ErrorCode, errorCodes, RequestError } from "../errors.ts";
 import { faultCode, isDatabaseTrouble } from "../lib/faults.ts";
 import { doorLimits, headersTooLarge } from "./limits.ts";
 import { securityHeaders } from "./security-headers.ts";
 import { violation } from "./validation.ts";
 
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Of the request; default: JSON. */
+    bodyType?: OperationShape["bodyType"];
+  }
+}
+
 /** An unknown error is logged, and returned as INTERNAL without its message. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const known = toRequestError(error, request.routeOptions.bodyLimit);
+  const { bodyLimit, config } = request.routeOptions;
+  const known = toRequestError(error, bodyLimit, config?.bodyType);
   if (known.cause !== undefined && isDatabaseTrouble(known.cause)) {
     request.log.warn(
       { code: faultCode(known.cause), request_id: request.id },
@@ -79,6 +88,12 @@ export function toErrorBody(error: RequestError, requestId: string) {
   return { success: false as const, error: { code, message, details, request_id: requestId } };
 }
 
+export function wrongContentType(accepted: OperationShape["bodyType"]): RequestError {
+  const send =
+    accepted === undefined ? "JSON with content-type: application/json" : `a form with content-type: ${accepted}`;
+  return new RequestError("CONTENT_TYPE_INVALID", `This content type is not accepted here. Send ${send}.`);
+}
+
 const frameworkCodes: Record<string, ErrorCode> = {
   FST_ERR_CTP_BODY_TOO_LARGE: "PAYLOAD_TOO_LARGE",
   FST_ERR_CTP_EMPTY_JSON_BODY: "VALIDATION_ERROR",
@@ -89,7 +104,11 @@ const frameworkCodes: Record<string, ErrorCode> = {
 /** PostgreSQL's error for a text with U+0000, which it cannot store. Source: PostgreSQL 18, appendix A. */
 const unstorable = "22021";
 
-export function toRequestError(error: unknown, bodyLimitBytes = doorLimits.maxBodyBytes): RequestError {
+export function toRequestError(
+  error: unknown,
+  bodyLimitBytes = doorLimits.maxBodyBytes,
+  bodyType?: OperationShape["bodyType"],
+): RequestError {
   if (error instanceof RequestError) return error;
   const thrown = error as Partial<FastifyError>;
   if (thrown.validation?.[0] !== undefined) {
@@ -102,8 +121,7 @@ export function toRequestError(error: unknown, bodyLimitBytes = doorLimits.maxBo
   if (thrown.code === "FST_ERR_CTP_INVALID_JSON_BODY")
     return new RequestError("VALIDATION_ERROR", "The body is not valid JSON.");
   if (thrown.code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
-    const message = "This content type is not accepted here. Send JSON with content-type: application/json.";
-    return new RequestError("CONTENT_TYPE_INVALID", message);
+    return wrongContentType(bodyType);
   }
   if (thrown.code === "FST_ERR_BAD_URL") {
     return new RequestError("VALIDATION_ERROR", "The path is not valid: encode it as UTF-8 with percent encoding.");

@@ -47,7 +47,7 @@ export function route<const O extends Operation>(
   handle: Handler<O>,
   options: Pick<RouteOptions, "bodyLimit" | "exposeHeadRoute" | "validatorCompiler" | "serializerCompiler"> = {},
 ): void {
-  const { method, path, query, headers, body, isBodyOptional, answers, contentType } = operation;
+  const { method, path, query, headers, body, bodyType, isBodyOptional, answers, contentType } = operation;
   const { access, limit, admission, idempotent, shows } = operation;
   const params = paramsOf(operation);
   const statuses = Object.keys(answers).map(Number);
@@ -61,12 +61,13 @@ export function route<const O extends Operation>(
       ...(admission && { admission }),
       ...(idempotent && { idempotent }),
       ...(shows && { shows }),
+      ...(bodyType && { bodyType, hasSlowBody: true }),
     } as never,
     schema: {
       ...(params && { params }),
       ...(query && { querystring: query }),
       ...(headers && { headers }),
-      ...(body && { body }),
+      ...(body && !bodyType && { body }),
       response: {
         ...(!contentType && Object.fromEntries(statuses.map((status) => [status, answers[status] ?? noBody]))),
         "4xx": ErrorBody,

@@ -29,6 +29,8 @@ export class SlowBodies {
   allow(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const { silentBodyMs, slowBodyMs } = this.#limits;
+    // The client may have disconnected while its credential was verified.
+    if (request.destroyed) return;
     if (request.complete) return void socket.setTimeout(0);
     const cut = () => answerClientError({ code: requestTimeout }, socket);
     const deadline = setTimeout(cut, slowBodyMs);
@@ -38,10 +40,14 @@ export class SlowBodies {
       // Once the response has been sent, the socket waits for the next request.
       if (!response.writableEnded) socket.setTimeout(0);
     });
-    request.once("close", () => {
+    const end = () => {
       clearTimeout(deadline);
       this.#sockets.delete(socket);
-    });
+      socket.off("close", end);
+    };
+    request.once("close", end);
+    // A request that has its response is not closed with the socket.
+    socket.once("close", end);
     response.once("finish", () => {
       if (!request.complete) setTimeout(() => void (request.complete || socket.destroy()), lingerMs).unref();
     });

@@ -4,7 +4,7 @@ import addFormats from "ajv-formats";
 import type { FastifySchemaCompiler } from "fastify";
 import type { Static, TSchema } from "typebox";
 import { cursorPattern } from "../../../contract/src/events.ts";
-import { checksumPattern, contentTypePattern } from "../../../contract/src/files.ts";
+import { checksumPattern, contentTypePattern, sha256Pattern } from "../../../contract/src/files.ts";
 import { type FreeFormLimits, freeFormKeyword } from "../../../contract/src/free-form.ts";
 import { addressPattern, channelPattern } from "../../../contract/src/people.ts";
 import { lineFormat, lowerCaseKeyword, uuidPattern, visibleFormat } from "../../../contract/src/schemas.ts";
@@ -209,6 +209,7 @@ const forms = new Map<string, string>([
   ["^[\\x20-\\x7e]{1,255}$", "1 to 255 printable ASCII characters"],
   [contentTypePattern, "a media type such as image/png, without parameters"],
   [checksumPattern, "a SHA-256 in 64 lower-case hexadecimal digits"],
+  [sha256Pattern, "a SHA-256 in 64 lower-case hexadecimal digits"],
   ["^[0-9]{6}$", "six digits"],
   ["^[a-z0-9_]{1,50}$", "the name of a login provider"],
   ["^v\\d{1,3}\\.\\d{1,3}$", "a version such as v23.0"],

@@ -1,29 +1,55 @@
-import { files } from "../../../contract/src/files.ts";
+import { FormFields, files, maxFileBytes } from "../../../contract/src/files.ts";
 import {
   completeUpload,
   deleteFile,
   type FileDeps,
   type FileRow,
+  fileTooLarge,
   findFile,
   findUpload,
   linkToFile,
   listOwnFiles,
+  receiveFile,
   type StartedUpload,
   startUpload,
 } from "../files/files.ts";
 import type { App } from "../http/app.ts";
+import { readFileForm } from "../http/file-form.ts";
 import { decodeCursor, toPage } from "../http/pages.ts";
 import { route } from "../http/route.ts";
+import { compileCheck } from "../http/validation.ts";
 
-export function fileRoutes(app: App, deps: FileDeps): void {
+const checkFields = compileCheck(FormFields, "form");
+
+export async function fileRoutes(app: App, deps: FileDeps): Promise<void> {
   route(app, files.initiateUpload, async ({ principal, db, body }) => {
     const { parts, ...upload } = showUpload(await startUpload(deps, db, principal, body));
     return { ...upload, parts: parts.map(({ etag: _, url, ...part }) => ({ ...part, url: url! })) };
   });
 
-  route(app, files.completeUpload, async ({ principal, db, body }) =>
-    showFile(await completeUpload(deps, db, principal, body)),
-  );
+  route(app, files.completeUpload, async ({ principal, db, body, raw }) => {
+    // It may read 2 GiB; the time limits of the store hold.
+    raw.setTimeout(0);
+    return showFile(await completeUpload(deps, db, principal, body));
+  });
+
+  await app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    // Read by the handler.
+    scope.addContentTypeParser("multipart/form-data", (_request, _body, done) => done(null));
+    route(scope, files.uploadFile, async ({ principal, db, raw }) => {
+      const form = await readFileForm(raw, { fileField: "file", maxFileBytes, tooLarge: fileTooLarge });
+      const facts = async (when: "before" | "after") =>
+        checkFields({ filename: form.filename, ...(when === "before" ? form.earlyFields : await form.fields) });
+      try {
+        return showFile(await receiveFile(deps, db, principal, { content: form.content, facts }));
+      } catch (error) {
+        throw form.failure() ?? error;
+      } finally {
+        form.content.destroy();
+      }
+    });
+  });
 
   route(app, files.listUploadParts, async ({ principal, db, params }) =>
     showUpload(await findUpload(deps, db, principal, params.id)),

@@ -145,7 +145,7 @@ export async function openRest(
   const { typingNotifier } = deps;
   conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, typingNotifier });
   messageRoutes(app, { acceptor, prepare: prepareDeps(deps, parseAddress), capabilitiesOf });
-  fileRoutes(app, deps.files);
+  await fileRoutes(app, deps.files);
   taskRoutes(app, { clock, taskNotifier: deps.taskNotifier });
   if (deps.files.store.handle !== null) await objectRoutes(app, deps.files.store.handle);
   deadLetterRoutes(app, { bus, clock });

@@ -86,13 +86,15 @@ class DiskObjectStore implements ObjectStore {
     return this.#folders.uploadsBefore(moment);
   }
 
-  async write(key: string, { contentType, source, maxBytes, signal }: WriteOptions) {
+  async write(key: string, { contentType, source, maxBytes, signal, onReceived }: WriteOptions) {
     let upload: Upload | null = null;
     try {
       upload = await this.begin(key, { contentType });
       const part = await this.#folders.storePart(upload, 1, { source, leastBytes: 0, maxBytes, signal });
+      const { bytes, sha256 } = part;
+      await onReceived?.({ bytes, sha256 });
       await this.complete(upload, [part]);
-      return { bytes: part.bytes, sha256: part.sha256 };
+      return { bytes, sha256 };
     } catch (error) {
       if (upload !== null) await this.abort(upload);
       throw error;

@@ -35,7 +35,7 @@ export interface ObjectStore extends AsyncDisposable {
    * Stores what it reads from `source`, with backpressure. Throws `too_large` when there is more than `maxBytes`; after
    * that or any other error nothing of it is stored.
    */
-  write(key: string, options: WriteOptions): Promise<{ bytes: number; sha256: string }>;
+  write(key: string, options: WriteOptions): Promise<WrittenObject>;
   /** Throws `object_missing`, and `range_invalid` when no byte is in the range. Destroy the stream to stop. */
   read(key: string, range?: ByteRange): Promise<Readable>;
   stat(key: string): Promise<ObjectFacts | null>;
@@ -82,6 +82,14 @@ export interface WriteOptions {
   source: Readable;
   maxBytes: number;
   signal?: AbortSignal;
+  /** Awaited when all has arrived, before there is an object. Nothing is stored when it rejects. */
+  onReceived?: (received: WrittenObject) => Promise<void>;
+}
+
+export interface WrittenObject {
+  bytes: number;
+  /** In hexadecimal digits. */
+  sha256: string;
 }
 
 /** Both ends are included. Without `end` to the end of the object. */

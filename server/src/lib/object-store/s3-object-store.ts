@@ -210,7 +210,7 @@ class S3ObjectStore implements ObjectStore {
    * S3 must know the length of an object first, and takes parts of 5 MiB or more. A temporary file keeps them out of
    * memory, and nothing is sent before the source has ended well.
    */
-  async write(key: string, { contentType, source, maxBytes, signal }: WriteOptions) {
+  async write(key: string, { contentType, source, maxBytes, signal, onReceived }: WriteOptions) {
     const path = join(this.#temporaryFolder, randomUUID());
     let file: FileHandle | null = null;
     try {
@@ -220,8 +220,10 @@ class S3ObjectStore implements ObjectStore {
       // Without a name, the file is gone when the process ends.
       await rm(path);
       const { bytes, sha256 } = await writeHashedFile({ file: writer, source, maxBytes, signal });
+      const written = { bytes, sha256: sha256.toString("hex") };
+      await onReceived?.(written);
       await this.#put(key, { contentType, file, bytes, sha256, signal });
-      return { bytes, sha256: sha256.toString("hex") };
+      return written;
     } finally {
       source.destroy();
       await file?.close();

@@ -342,7 +342,7 @@ export function objectStoreSuite(open: () => Promise<ObjectStoreHarness>): void 
     }
   });
 
-  test("nothing is left of a write that fails: a broken or too long source, or a caller that stops", async () => {
+  test("nothing is left of a write that fails: a broken or too long source, or a caller that stops or refuses it", async () => {
     await using harness = await open();
     const { store } = harness;
     const key = newKey();
@@ -365,6 +365,17 @@ export function objectStoreSuite(open: () => Promise<ObjectStoreHarness>): void 
     }
     const stopped = store.write(key, { ...options, source: Readable.from(endless()), signal: stop.signal });
     await assert.rejects(stopped, { name: "AbortError" });
+    const body = randomBytes(10);
+    const refused = store.write(key, {
+      ...options,
+      source: Readable.from([body]),
+      async onReceived(received) {
+        assert.deepEqual(received, { bytes: 10, sha256: sha256(body) });
+        assert.equal(await store.stat(key), null, "it is no object yet");
+        throw new Error("refused on purpose");
+      },
+    });
+    await assert.rejects(refused, /refused on purpose/);
     assert.equal(await store.stat(key), null);
     assert.ok(!(await all(store.uploadsBefore(inAnHour()))).some((each) => each.key === key));
   });
