@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer, type RequestListener, type ServerResponse } from "node:http";
 import type { AddressInfo, Server } from "node:net";
+import { Readable } from "node:stream";
 import { test } from "node:test";
 import { until } from "../testing/until.ts";
 import { type HttpCall, HttpError, maxAnswerBytes, openHttpClient } from "./http.ts";
@@ -137,6 +139,65 @@ test("a malformed request never leaves", async () => {
   await assert.rejects(server.call({ headers: { "bad header": "x" } }), lost(false));
 });
 
+test("a body is sent as it is read; a request that ends before its last byte cannot have arrived", async () => {
+  await using server = await serve(async (request, response) => {
+    response.end(String((await request.toArray()).reduce((bytes, chunk) => bytes + chunk.length, 0)));
+  });
+  const send = (chunks: () => AsyncGenerator<Buffer>, bytes: number) => {
+    let isSent = false;
+    const marked = async function* () {
+      yield* chunks();
+      isSent = true;
+    };
+    const body = { stream: Readable.from(marked()), isSent: () => isSent };
+    return server.call({ method: "POST", body, headers: { "content-length": String(bytes) } });
+  };
+  const block = Buffer.alloc(64 * 1024);
+  const many = async function* () {
+    for (let left = 40; left > 0; left -= 1) yield block;
+  };
+  assert.equal((await send(many, 40 * block.length)).body, String(40 * block.length));
+  const broken = async function* () {
+    yield block;
+    throw new Error("the disk failed");
+  };
+  await assert.rejects(send(broken, 2 * block.length), lost(false, "the disk failed"));
+});
+
+test("a long response is read as a stream, and as slowly as its reader", async () => {
+  const blocks = 400;
+  let written = 0;
+  await using server = await serve(async (_request, response) => {
+    for (; written < blocks; written += 1) {
+      if (!response.write(Buffer.alloc(64 * 1024, written))) await once(response, "drain");
+    }
+    response.end();
+  });
+  const { status, body } = await server.read({ url: `${server.url}/`, timeoutMs: 2_000 });
+  assert.equal(status, 200);
+  const reader = body[Symbol.asyncIterator]();
+  let bytes = (await reader.next()).value.length;
+  await until("the sender waits", async () => {
+    const before = written;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return written === before;
+  });
+  assert.ok(written < blocks);
+  for (let next = await reader.next(); next.done !== true; next = await reader.next()) bytes += next.value.length;
+  assert.equal(bytes, blocks * 64 * 1024);
+});
+
+test("a response that stops ends its stream with an error, and private addresses are not read either", async () => {
+  await using server = await serve((_request, response) => {
+    response.writeHead(200, { "content-length": "100" }).write("half");
+  });
+  const { body } = await server.read({ url: `${server.url}/`, timeoutMs: 1_000 });
+  await assert.rejects(body.toArray());
+  const guarded = openHttpClient({ connectionsPerHost: 1, allowPrivate: false });
+  await assert.rejects(guarded.read({ url: `${server.url}/`, timeoutMs: 1_000 }), lost(false));
+  await guarded.close();
+});
+
 function lost(mayHaveArrived: boolean, message?: string) {
   return (error: unknown) => {
     assert.ok(error instanceof HttpError, String(error));
@@ -149,10 +210,11 @@ function lost(mayHaveArrived: boolean, message?: string) {
 async function serve(listener: RequestListener) {
   const server = createServer(listener);
   const url = await listen(server);
-  const { http, close } = openHttpClient({ connectionsPerHost: 2, allowPrivate: true });
+  const { http, read, close } = openHttpClient({ connectionsPerHost: 2, allowPrivate: true });
   return {
     url,
     http,
+    read,
     call: (call: Partial<HttpCall>) => http({ method: "GET", url: `${url}/`, timeoutMs: 2_000, ...call }),
     async [Symbol.asyncDispose]() {
       await close();

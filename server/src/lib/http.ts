@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { isIP } from "node:net";
+import type { Readable } from "node:stream";
 import type { Agent as AgentClass, Dispatcher } from "undici";
 import { isPrivateAddress } from "./public-addresses.ts";
 import { publicLookup, type Resolve, systemResolve } from "./resolve.ts";
@@ -7,6 +8,8 @@ import { publicLookup, type Resolve, systemResolve } from "./resolve.ts";
 // The entrance of undici also loads fetch, caches, mocks and more: 13 MiB that the hub does not use.
 const require = createRequire(import.meta.url);
 const Agent: typeof AgentClass = require("undici/lib/dispatcher/agent.js");
+const request: (this: Dispatcher, options: Dispatcher.RequestOptions) => Promise<Dispatcher.ResponseData> =
+  require("undici/lib/api/api-request.js");
 
 /** Outbound HTTP as a value. Redirects are never followed, proxies of the environment are not used. */
 export type HttpClient = (call: HttpCall) => Promise<HttpAnswer>;
@@ -15,9 +18,26 @@ export interface HttpCall {
   method: string;
   url: string;
   headers?: Record<string, string>;
-  body?: string | Buffer;
+  body?: string | Buffer | StreamedBody;
   timeoutMs: number;
   signal?: AbortSignal;
+}
+
+/** Sent as it is read. The headers have its `content-length`. */
+export interface StreamedBody {
+  readonly stream: Readable;
+  /** Whether all of it was handed over: before that the other side cannot have taken the request as complete. */
+  isSent(): boolean;
+}
+
+/** A `GET` whose response is read as a stream, of any length. Else as `HttpClient`. */
+export type HttpReader = (call: Pick<HttpCall, "url" | "headers" | "timeoutMs" | "signal">) => Promise<HttpStream>;
+
+export interface HttpStream {
+  status: number;
+  headers: HttpAnswer["headers"];
+  /** Ends with an error when nothing arrives for `timeoutMs`. Destroy it to stop. */
+  body: Readable;
 }
 
 export interface HttpAnswer {
@@ -59,7 +79,13 @@ export const maxAnswerBytes = 1024 * 1024;
 const connectTimeoutMs = 5_000;
 const restMs = 30_000;
 
-export function openHttpClient(options: HttpClientOptions): { http: HttpClient; close: () => Promise<void> } {
+export interface OpenHttpClient {
+  http: HttpClient;
+  read: HttpReader;
+  close(): Promise<void>;
+}
+
+export function openHttpClient(options: HttpClientOptions): OpenHttpClient {
   const shared = {
     connections: options.connectionsPerHost,
     pipelining: 1,
@@ -67,13 +93,17 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
     allowH2: false,
     keepAliveTimeout: restMs,
     keepAliveMaxTimeout: restMs,
-    maxResponseSize: options.cut === undefined ? maxAnswerBytes : -1,
   };
   const lookup = publicLookup(options.resolve ?? systemResolve);
-  const open = new Agent({ ...shared, connect: { timeout: connectTimeoutMs } });
-  const guarded = new Agent({ ...shared, connect: { timeout: connectTimeoutMs, lookup } });
-  const http: HttpClient = async (call) => {
-    const url = new URL(call.url);
+  const openAgents = (maxResponseSize: number) => ({
+    open: new Agent({ ...shared, maxResponseSize, connect: { timeout: connectTimeoutMs } }),
+    guarded: new Agent({ ...shared, maxResponseSize, connect: { timeout: connectTimeoutMs, lookup } }),
+  });
+  const agents = openAgents(options.cut === undefined ? maxAnswerBytes : -1);
+  let readers: typeof agents | null = null;
+
+  /** Throws when the URL may not be requested. */
+  function agentFor(url: URL, { open, guarded }: typeof agents): AgentClass {
     const isAllowed = options.allowedOrigins?.includes(url.origin) === true;
     if (options.isHttpsOnly && !isAllowed && url.protocol !== "https:") {
       throw new HttpError(`${url.origin} is not https`, false, null);
@@ -83,15 +113,21 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
     if (!isOpen && isIP(host) !== 0 && isPrivateAddress(host)) {
       throw new HttpError(`${url.host} is a private IP address`, false, null);
     }
+    return isOpen ? open : guarded;
+  }
+
+  const http: HttpClient = async (call) => {
+    const url = new URL(call.url);
+    const agent = agentFor(url, agents);
     return await new Promise((resolve, reject) => {
       const exchange = new Exchange(call, options.cut, resolve, reject);
-      (isOpen ? open : guarded).dispatch(
+      agent.dispatch(
         {
           origin: url.origin,
           path: url.pathname + url.search,
           method: call.method,
           headers: call.headers ?? {},
-          body: call.body ?? null,
+          body: isStreamed(call.body) ? call.body.stream : (call.body ?? null),
           // `Exchange` bounds the whole; undici's own bounds are each between two bytes.
           headersTimeout: 0,
           bodyTimeout: 0,
@@ -100,7 +136,50 @@ export function openHttpClient(options: HttpClientOptions): { http: HttpClient; 
       );
     });
   };
-  return { http, close: async () => void (await Promise.all([open.destroy(), guarded.destroy()])) };
+
+  const read: HttpReader = async ({ url: text, headers, timeoutMs, signal }) => {
+    const url = new URL(text);
+    readers ??= openAgents(-1);
+    const agent = agentFor(url, readers);
+    try {
+      const { statusCode, body, ...answer } = await request.call(agent, {
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method: "GET",
+        headers: headers ?? {},
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
+        ...(signal && { signal }),
+      });
+      return { status: statusCode, headers: firstValues(answer.headers), body };
+    } catch (error) {
+      throw new HttpError(messageOf(error as Error), true, error);
+    }
+  };
+
+  return {
+    http,
+    read,
+    async close() {
+      const all = [agents, readers].flatMap((some) => (some === null ? [] : [some.open, some.guarded]));
+      await Promise.all(all.map((agent) => agent.destroy()));
+    },
+  };
+}
+
+function isStreamed(body: HttpCall["body"]): body is StreamedBody {
+  return typeof body === "object" && "stream" in body;
+}
+
+function firstValues(headers: Record<string, string | string[] | undefined>): HttpAnswer["headers"] {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]),
+  );
+}
+
+function messageOf(error: Error): string {
+  const code = "code" in error ? String(error.code) : "";
+  return code === "" || error.message.includes(code) ? error.message : `${code}: ${error.message}`;
 }
 
 /** Made once: the stack trace of an error takes microseconds. */
@@ -112,6 +191,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #settle: { resolve: (answer: HttpAnswer) => void; reject: (error: HttpError) => void };
   readonly #timer: NodeJS.Timeout;
   readonly #signal: AbortSignal | undefined;
+  readonly #body: HttpCall["body"];
   #controller: Dispatcher.DispatchController | null = null;
   #closed: Error | null = null;
   #status = 0;
@@ -120,7 +200,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #readBytes = 0;
 
   constructor(
-    { timeoutMs, signal }: HttpCall,
+    { timeoutMs, signal, body }: HttpCall,
     cut: AnswerCut | undefined,
     resolve: (answer: HttpAnswer) => void,
     reject: (error: HttpError) => void,
@@ -132,6 +212,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       timeoutMs,
     );
     this.#signal = signal;
+    this.#body = body;
     signal?.addEventListener("abort", this.#onAbort);
     if (signal?.aborted) this.#onAbort();
   }
@@ -144,7 +225,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   onResponseStart(_: unknown, status: number, headers: Record<string, string | string[] | undefined>): void {
     if (status < 200) return;
     this.#status = status;
-    for (const [name, value] of Object.entries(headers)) this.#headers[name] = Array.isArray(value) ? value[0] : value;
+    Object.assign(this.#headers, firstValues(headers));
   }
 
   onResponseData(_: unknown, chunk: Buffer): void {
@@ -177,10 +258,9 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   #fail(error: Error): void {
     if (!this.#close(error)) return;
-    const code = "code" in error ? String(error.code) : "";
-    const message = code === "" || error.message.includes(code) ? error.message : `${code}: ${error.message}`;
     // A request starts when it has a connection, just before its first byte is written.
-    this.#settle.reject(new HttpError(message, this.#controller !== null, error));
+    const mayHaveArrived = this.#controller !== null && (!isStreamed(this.#body) || this.#body.isSent());
+    this.#settle.reject(new HttpError(messageOf(error), mayHaveArrived, error));
     this.#controller?.abort(error);
   }
 
