@@ -3115,7 +3115,7 @@ export interface components {
             caption?: string;
         };
         /** @enum {string} */
-        FileStatus: "uploading" | "completed" | "rejected" | "deleted";
+        FileStatus: "uploading" | "receiving" | "completed" | "rejected" | "deleted";
         /**
          * @example {
          *       "email": "ana@example.com"
@@ -3391,6 +3391,8 @@ export interface components {
             /** @enum {string} */
             direction: "outbound" | "inbound";
             payload: components["schemas"]["Payload"];
+            /** @description Of a payload of the type `file`; else null. */
+            file: components["schemas"]["MessageFile"] | null;
             channels: string[] | null;
             reply_to: string | null;
             /** @description Why an inbound message landed here. Null for outbound messages. */
@@ -3455,6 +3457,15 @@ export interface components {
              */
             timestamp: string;
             data: components["schemas"]["MessageStatusEvent"];
+        };
+        /** @description The file of a message, as it is now: it may have been deleted since. */
+        MessageFile: {
+            file_id: string;
+            filename: string;
+            /** @description Bytes. */
+            size: number;
+            content_type: string | null;
+            status: components["schemas"]["FileStatus"];
         };
         MessageInTransitWebhook: {
             /** @enum {string} */
@@ -5360,6 +5371,7 @@ export type MessageAcceptedWebhook = components['schemas']['MessageAcceptedWebho
 export type MessageBatch = components['schemas']['MessageBatch'];
 export type MessageDeliveredWebhook = components['schemas']['MessageDeliveredWebhook'];
 export type MessageFailedWebhook = components['schemas']['MessageFailedWebhook'];
+export type MessageFile = components['schemas']['MessageFile'];
 export type MessageInTransitWebhook = components['schemas']['MessageInTransitWebhook'];
 export type MessagePage = components['schemas']['MessagePage'];
 export type MessageReadWebhook = components['schemas']['MessageReadWebhook'];

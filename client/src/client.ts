@@ -95,6 +95,8 @@ function messageCalls(call: Call) {
     /** 1 to 1,000 messages; results in their order. */
     sendBatch: async (messages: readonly api.NewMessage[]) =>
       (await bodyOf<api.BatchResults>(call, "POST", "/v1/messages/batch", { body: { messages } })).results,
+    /** What `send` would do; sends nothing. */
+    preflight: (body: api.NewMessage) => bodyOf<api.Preflight>(call, "POST", "/v1/messages/preflight", { body }),
     get: (id: string) => bodyOf<api.Message>(call, "GET", `/v1/messages/${id}`),
     /** All of it: as many requests as it has pages. */
     events: (id: string) =>

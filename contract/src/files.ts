@@ -28,7 +28,10 @@ const conversationId = Type.Optional({
   description: "A conversation of the caller, whose members may read the file as soon as it is completed.",
 });
 
-export const FileStatus = named("FileStatus", Type.Enum(["uploading", "completed", "rejected", "deleted"]));
+export const FileStatus = named(
+  "FileStatus",
+  Type.Enum(["uploading", "receiving", "completed", "rejected", "deleted"]),
+);
 
 export const File = named(
   "File",

@@ -1,5 +1,6 @@
 import { type Static, Type } from "typebox";
 import { messagingWindow } from "./conversations.ts";
+import { FileStatus } from "./files.ts";
 import { operations } from "./operation.ts";
 import { Payload } from "./payloads.ts";
 import { addressPattern, channelName, metadata } from "./people.ts";
@@ -57,6 +58,21 @@ export const InboundRoute = named(
 );
 export type InboundRoute = Static<typeof InboundRoute>;
 
+export const MessageFile = named(
+  "MessageFile",
+  Type.Object(
+    {
+      file_id: Type.String(),
+      filename: Type.String(),
+      size: Type.Integer({ description: "Bytes." }),
+      content_type: maybeText,
+      status: FileStatus,
+    },
+    { description: "The file of a message, as it is now: it may have been deleted since." },
+  ),
+);
+export type MessageFile = Static<typeof MessageFile>;
+
 export const Message = named(
   "Message",
   Type.Object({
@@ -66,6 +82,7 @@ export const Message = named(
     from: Type.String(),
     direction: Type.Enum(["outbound", "inbound"]),
     payload: asIs(Payload),
+    file: nullable(MessageFile, { description: "Of a payload of the type `file`; else null." }),
     channels: nullable(Type.Array(Type.String())),
     reply_to: maybeText,
     route: nullable(InboundRoute, { description: "Why an inbound message landed here. Null for outbound messages." }),

@@ -149,6 +149,8 @@ export function openSimulatorClient(url: string) {
       control<unknown>("POST", "receipt", receipt),
     break: (fault: Fault) => control<{ fault_id: string }>("POST", "faults", fault),
     faults: async () => (await control<{ data: (Fault & { hits: number })[] }>("GET", "faults")).data,
+    /** The platform forgets the files that it has. */
+    expireMedia: (channel: string) => control<null>("POST", "media/expire", { channel, what: "media" }),
     repair: () => control<null>("DELETE", "faults"),
     settings: (channel: string, settings: SimulatorSettings) =>
       control<unknown>("POST", "settings", { channel, ...settings }),

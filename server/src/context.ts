@@ -12,7 +12,7 @@ import type { IdentityDb, PipelineDb } from "./database-roles.ts";
 import { type Databases, openDatabases, pipelineUrl } from "./databases.ts";
 import { type Deliverer, openRouter, readHealth } from "./deliveries/deliveries.ts";
 import { type EventNotifier, openEventNotifier, openTypingNotifier, type TypingNotifier } from "./events/events.ts";
-import { type FileDeps, openAllowedTypes } from "./files/files.ts";
+import { type FileDeps, openAllowedTypes, openFileLinks } from "./files/files.ts";
 import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { openDatabaseClock } from "./lib/database-clock.ts";
@@ -43,6 +43,7 @@ import {
 import { Acceptor } from "./messages/messages.ts";
 import { prepareSchema } from "./prepare-schema.ts";
 import { identityChannel } from "./realtime/realtime.ts";
+import { filePagePath } from "./rest/file-pages.ts";
 import { objectsPath } from "./rest/objects.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
@@ -139,7 +140,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const eventNotifier = openEventNotifier({ fanout, clock });
   const { allowPrivate } = config.webhooks;
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
-  const { http, endpointHttp, providerHttp } = openHttpClients(stack, config, simulatorOrigins);
+  const { platformHttp, endpointHttp, providerHttp } = openHttpClients(stack, config, simulatorOrigins);
   const secretBox = openSecretBox(secrets.encryptionKeys);
   await start.retry(() => requireKeys(pipelineDb, secretBox));
   const tokens = openTokens({ clock, keys: secrets.signingKeys, ...config.identity });
@@ -149,17 +150,20 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const mailer = stack.use(openMailer({ ...config.mail, clock, log }));
   const deliverers = new Map<string, Deliverer>();
   const { timeoutMs, retryTotalMs } = config.delivery;
-  const connectorIo = { http, clock, random, timeoutMs };
+  const { http, read } = platformHttp;
+  const connectorIo = { http, read, clock, random, timeoutMs, fileTimeoutMs: Math.max(timeoutMs, fileTimeoutMs) };
   const isFused = config.isFused && config.roles.includes("router");
   const capabilitiesOf = (channel: string) => connectorFor(channel)?.capabilities ?? null;
-  const store = stack.use(
-    await openStore(config, {
-      secrets: secrets.encryptionKeys.map(({ key }) => new Secret(key.toString("base64"))),
-      clock,
-      log,
-    }),
-  );
-  const files = { store, clock, ...config.files, allowedTypes: openAllowedTypes(config.files.allowedTypes) };
+  const urlSecrets = secrets.encryptionKeys.map(({ key }) => new Secret(key.toString("base64")));
+  const store = stack.use(await openStore(config, { secrets: urlSecrets, clock, log }));
+  const links = openFileLinks({
+    pageUrl: `${config.http.publicUrl}${filePagePath}`,
+    secrets: urlSecrets,
+    ttlMs: config.files.linkTtlMs,
+    clock,
+  });
+  const allowedTypes = openAllowedTypes(config.files.allowedTypes);
+  const files = { store, links, clock, ...config.files, allowedTypes };
   const opened = stack.move();
   return {
     config,
@@ -302,18 +306,18 @@ function openStore(
 function openHttpClients(stack: AsyncDisposableStack, config: Config, simulatorOrigins: string[]) {
   const { allowPrivate } = config.webhooks;
   const open = (options: Parameters<typeof openHttpClient>[0]) =>
-    stack.adopt(openHttpClient(options), (client) => client.close()).http;
+    stack.adopt(openHttpClient(options), (client) => client.close());
   return {
-    http: open({
+    platformHttp: open({
       connectionsPerHost: config.delivery.concurrency,
       allowPrivate,
       allowedOrigins: simulatorOrigins,
       // The rule may have been less strict when the account was connected.
       isHttpsOnly: !allowPrivate,
     }),
-    endpointHttp: open({ connectionsPerHost: maxRequests, allowPrivate, resolve: dnsResolve(), cut: answerCut }),
+    endpointHttp: open({ connectionsPerHost: maxRequests, allowPrivate, resolve: dnsResolve(), cut: answerCut }).http,
     // The operator configures the providers: they may be on private IP addresses.
-    providerHttp: open({ connectionsPerHost: providerConnections, allowPrivate: true }),
+    providerHttp: open({ connectionsPerHost: providerConnections, allowPrivate: true }).http,
   };
 }
 
@@ -328,6 +332,9 @@ function forgetEverywhere({ forget, ...others }: Authenticator, fanout: Fanout):
     },
   };
 }
+
+/** For a request to a platform with a file in it: 100 MB at 350 kB/s. */
+const fileTimeoutMs = 5 * 60_000;
 
 /** Connections to one provider. */
 const providerConnections = 20;

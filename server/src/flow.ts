@@ -9,13 +9,14 @@ import {
   openDeliverer,
   routeMessages,
 } from "./deliveries/deliveries.ts";
+import { openFilesToSend } from "./files/files.ts";
 import { type HttpServerOptions, openHttpServer } from "./http-server.ts";
 import { failWebhook, type InboundRecord, receiveWebhooks } from "./inbound/inbound.ts";
 import { faultCode } from "./lib/faults.ts";
 import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { watchKeys } from "./sealed-columns.ts";
-import { extractKind, TaskRunner } from "./tasks/tasks.ts";
+import { extractKind, fetchKind, TaskRunner } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -71,8 +72,9 @@ export const steps: readonly Step[] = [
     reads: topics.inbound,
     group: "receive",
     writes: [topics.messageProcessing],
-    start({ pipelineDb: db, bus, eventNotifier, clock, log, acceptor, connectorFor, accounts }) {
-      const deps = { db, bus, eventNotifier, clock, log, acceptor, connectorFor, findAccount: accounts.get };
+    start({ pipelineDb: db, bus, eventNotifier, taskNotifier, clock, log, acceptor, connectorFor, accounts }) {
+      const notifiers = { eventNotifier, taskNotifier };
+      const deps = { db, bus, ...notifiers, clock, log, acceptor, connectorFor, findAccount: accounts.get };
       return bus.subscribe<InboundRecord>(topics.inbound, "receive", {
         maxBatch: 200,
         // A slow channel account holds up only the accounts of its own partition.
@@ -92,6 +94,7 @@ export const steps: readonly Step[] = [
       writes: [channel],
       start(context) {
         const { pipelineDb: db, bus, eventNotifier, log, troubles, accounts, connectorIo: io, isOnlyProcess } = context;
+        const { store, links, clock } = context.files;
         const { concurrency, retryBaseMs, retryMaxMs, retryTotalMs, unknownGraceMs } = context.config.delivery;
         const deliverer = openDeliverer({
           db,
@@ -103,6 +106,7 @@ export const steps: readonly Step[] = [
           io,
           isOnlyProcess,
           accounts,
+          findFile: openFilesToSend({ db, store, links, clock }),
           policy: { baseMs: retryBaseMs, maxMs: retryMaxMs, totalMs: retryTotalMs, unknownGraceMs },
           concurrency,
         });
@@ -157,6 +161,22 @@ const tasks: Part = {
   },
 };
 
+/** Beside the other tasks, which may take minutes: messages to other people wait for these. */
+const fetches: Part = {
+  name: "files of people",
+  roles: ["tasks"],
+  start(context) {
+    const { config, pipelineDb: db, clock, log, troubles, taskNotifier, eventNotifier } = context;
+    const { accounts, connectorFor, connectorIo: io, files } = context;
+    const kinds = [fetchKind({ db, accounts, connectorFor, io, ...files })];
+    const deps = { db, clock, log, troubles, taskNotifier, eventNotifier };
+    const bounds = { concurrency: fetchesAtOnce, perUser: fetchesAtOnce };
+    return new TaskRunner({ ...deps, kinds, leaseMs: config.bus.leaseMs, ...bounds });
+  },
+};
+
+const fetchesAtOnce = 8;
+
 const maintenance: Part = { name: "maintenance jobs", roles: ["tasks"], start: startMaintenance };
 const progressWatch: Part = { name: "progress watch", start: (context) => watchProgress(context, steps) };
 const keyWatch: Part = { name: "key watch", start: watchKeys };
@@ -168,7 +188,7 @@ const httpServer: Part = { name: "HTTP server", roles: ["api", "realtime"], star
  * needs the steps. It closes the stages in reverse, and the parts of a stage side by side.
  */
 export const flow: readonly (readonly Part[])[] = [
-  [accept, ...steps, webhookEndpoints, tasks, maintenance, progressWatch, keyWatch, startGarbage],
+  [accept, ...steps, webhookEndpoints, tasks, fetches, maintenance, progressWatch, keyWatch, startGarbage],
   [httpServer],
 ];
 

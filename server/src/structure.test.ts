@@ -288,6 +288,8 @@ test("time comes from a clock that is an argument, and no duration is computed f
     "lib/database-clock.ts": "detects that the machine's clock was set",
     "credentials/authenticate.ts": "converts the expiry of a token to remaining time",
     "log-in/oauth/oauth-state.ts": "the expiry of a log-in is sealed into the browser's cookie, for any process",
+    "files/file-links.ts": "a link says when it ends, to any process and for days",
+    "files/send-file.ts": "a file was received at a moment in its row, by any process",
     "webhook-endpoints/dispatcher.ts": "an endpoint has failed since a moment in its row, days ago",
   };
   for (const { path, text } of program) {
@@ -401,6 +403,7 @@ test("every table is written by its own folder, and by the exceptions listed her
     "log-in users": "the hash of a password is a column of its user",
     "deliveries conversations":
       "routing notes how far a conversation is routed, in the statement that writes deliveries",
+    "messages file_conversations": "a file is shared with the conversation in the statement that writes its message",
     "messages conversations": "accepting takes the next seq, in the statement that writes the message",
     "users participants": "a user and a workspace are participants, made in one statement with them",
     "inbound addresses": "notes when and where an address last wrote, for many messages in one statement",

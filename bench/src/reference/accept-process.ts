@@ -71,6 +71,7 @@ serve(async ({ databaseUrl, dataDir, workspaceId, userId, isGuarded }: AcceptOrd
     parseAddress: addressParser(connectors),
     findDirects: () => Promise.reject(new Error("the bench names conversations")),
     isAccount: () => Promise.resolve(false),
+    findRefusedFiles: () => Promise.resolve(new Map()),
     findAccepted: () => Promise.resolve(new Map()),
   };
   messageRoutes(app, { acceptor, prepare, capabilitiesOf: () => null });

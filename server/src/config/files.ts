@@ -23,6 +23,12 @@ export function readFiles(read: EnvReader) {
       "1d",
       "How long an upload may take before it is given up.",
     ),
+    linkTtlMs: read.value(
+      "FILE_LINKS_TTL",
+      kind.duration("1m", "365d"),
+      "7d",
+      "How long the links are valid that people get for files which their platform does not take.",
+    ),
     /** `null`: in DATA_DIR. */
     s3: readS3(read),
   };

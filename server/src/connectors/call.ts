@@ -1,7 +1,7 @@
 import { type HttpAnswer, type HttpCall, HttpError } from "../lib/http.ts";
 import { retryAfterMs } from "../lib/retry-after.ts";
 import { cleanDetail, cleanId } from "./clean.ts";
-import type { AccountAnswer, ConnectorIo, Exchange, SendOutcome } from "./connector.ts";
+import type { AccountAnswer, ConnectorIo, Exchange, FetchedFile, RefusalReason, SendOutcome } from "./connector.ts";
 import { type Json, parseObject } from "./json.ts";
 
 type CallResult = { answer: PlatformAnswer; lost?: undefined } | { answer?: undefined; lost: SendOutcome };
@@ -19,7 +19,7 @@ export interface PlatformAnswer extends HttpAnswer {
  */
 export async function postJson(
   io: ConnectorIo,
-  call: Pick<HttpCall, "url" | "headers" | "body">,
+  call: Pick<HttpCall, "url" | "headers" | "body"> & Partial<Pick<HttpCall, "timeoutMs">>,
   exchange: ToExchange,
   hide: (text: string) => string,
 ): Promise<CallResult> {
@@ -98,6 +98,38 @@ export const jsonHeaders = { "content-type": "application/json" } as const;
 export function longerWait(a: number | null, b: number | null): number | null {
   return a === null ? b : b === null ? a : Math.max(a, b);
 }
+
+/** The bytes of a file, from a URL that the platform gave. */
+export async function readFile(
+  io: ConnectorIo,
+  call: { url: string; headers?: Record<string, string>; signal: AbortSignal },
+  checksum: string | null,
+  hide: (text: string) => string,
+): Promise<FetchedFile> {
+  try {
+    const { status, headers, body } = await io.read({ ...call, timeoutMs: io.timeoutMs });
+    if (status === 200) return { kind: "open", body, checksum };
+    body.on("error", () => {}).destroy();
+    const afterMs = retryAfterMs(headers["retry-after"], io.clock.now());
+    return { kind: "retry", afterMs, detail: `The platform returned ${status} instead of the file.` };
+  } catch (error) {
+    return notFetched(error, hide);
+  }
+}
+
+/** Rethrows what is no failure of the platform or the network. */
+export function notFetched(error: unknown, hide: (text: string) => string): FetchedFile {
+  if (!(error instanceof HttpError)) throw error;
+  return { kind: "retry", afterMs: null, detail: cleanDetail(`The file could not be fetched: ${hide(error.message)}`) };
+}
+
+/** A refusal of a message with a file may be about the file: a link says as much. */
+export function ofFile(outcome: SendOutcome): SendOutcome {
+  const isOfFile = outcome.kind === "refused" && reasonsOfFiles.includes(outcome.reason);
+  return isOfFile ? { ...outcome, isOfFile } : outcome;
+}
+
+const reasonsOfFiles: readonly RefusalReason[] = ["PAYLOAD_INVALID", "PAYLOAD_NOT_SUPPORTED", "PLATFORM_REFUSED"];
 
 export function lengthOf(text: string): string {
   return `[${text.length} characters]`;

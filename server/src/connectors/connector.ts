@@ -1,9 +1,10 @@
+import type { Readable } from "node:stream";
 import type { TObject } from "typebox";
 import type { MessagePayload, PayloadType } from "../../../contract/src/payloads.ts";
 import type { Clock, Random } from "../lib/clock.ts";
-import type { HttpClient } from "../lib/http.ts";
+import type { HttpClient, HttpReader } from "../lib/http.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
-import type { PlatformFile } from "./media.ts";
+import type { MediaKind, PlatformFile } from "./media.ts";
 
 export type Channel = string;
 
@@ -31,6 +32,8 @@ export interface Capabilities {
   readonly payloads: readonly PayloadType[];
   /** In UTF-16 code units. A longer text is split in order, never cut. */
   readonly maxTextLength: number;
+  /** In which it takes files, in the order of preference; what none takes is sent as a link. */
+  readonly media: readonly MediaKind[];
   /** The receipts that the platform reports: a delivery ends at the last of these. */
   readonly receipts: readonly ("sent" | "delivered" | "read")[];
   readonly replies: boolean;
@@ -52,6 +55,18 @@ export interface OutboundPart {
   /** The platform's ids, in this lane, of the quoted message and of the message reacted to. */
   readonly quotedProviderMessageId: string | null;
   readonly targetProviderMessageId: string | null;
+  /** With a payload of the type `file`, whose caption is no longer than the kind takes. */
+  readonly file?: OutboundFile;
+}
+
+export interface OutboundFile {
+  readonly filename: string;
+  readonly contentType: string;
+  readonly bytes: number;
+  /** One of `capabilities.media`. */
+  readonly kind: string;
+  /** The bytes, from the first one. */
+  open(): Promise<Readable>;
 }
 
 /** About a message of the person, by the platform's id; null if unknown. */
@@ -76,6 +91,7 @@ export type RefusalReason =
   | "PAYLOAD_NOT_SUPPORTED"
   | "PAYLOAD_INVALID"
   | "TEMPLATE_INVALID"
+  | "FILE_GONE"
   | "PLATFORM_REFUSED"
   | "CHANNEL_ACCOUNT_GONE";
 
@@ -83,8 +99,8 @@ export type AccountProblem = "CREDENTIALS_INVALID" | "ACCOUNT_RESTRICTED";
 
 export type SendOutcome =
   | { kind: "sent"; providerMessageId: string; exchange?: Exchange }
-  /** Final: a dead letter at once. Says nothing about the account. */
-  | { kind: "refused"; reason: RefusalReason; detail: string; exchange?: Exchange }
+  /** Final: a dead letter at once. Says nothing about the account. `isOfFile`: a link can be sent instead. */
+  | { kind: "refused"; reason: RefusalReason; detail: string; isOfFile?: boolean; exchange?: Exchange }
   /** Nothing was sent. All messages of the account wait until it is repaired. */
   | { kind: "account_refused"; reason: AccountProblem; detail: string; exchange?: Exchange }
   /**
@@ -138,11 +154,20 @@ export type InboundEvent =
     }
   | { kind: "ignored"; what: string };
 
+/** `retry`: the platform or the network failed. `gone`: the platform does not give the file out, or not any more. */
+export type FetchedFile =
+  | { kind: "open"; body: Readable; checksum: string | null }
+  | { kind: "retry"; afterMs: number | null; detail: string }
+  | { kind: "gone"; detail: string };
+
 export interface ConnectorIo {
   readonly http: HttpClient;
+  readonly read: HttpReader;
   readonly clock: Clock;
   readonly random: Random;
   readonly timeoutMs: number;
+  /** For a request with a file in it. */
+  readonly fileTimeoutMs: number;
 }
 
 export interface AccountAnswer {
@@ -177,6 +202,13 @@ export interface Connector<Credentials = unknown> {
   parse(request: WebhookRequest, credentials: Credentials): Iterable<InboundEvent>;
   /** One attempt. Does not retry or store; never throws for the platform or the network. */
   send(part: OutboundPart, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
+  /** Of a message of a person, by its `reference`. Absent where people send no files. Never throws for the platform. */
+  openFile?(
+    reference: string,
+    account: ChannelAccount<Credentials>,
+    io: ConnectorIo,
+    signal: AbortSignal,
+  ): Promise<FetchedFile>;
   /** As `send`; absent where `typing` is `never`. */
   showTyping?(to: PersonSignal, account: ChannelAccount<Credentials>, io: ConnectorIo): Promise<SendOutcome>;
   /** This message and all earlier ones. Absent without `readMarks`. */

@@ -162,7 +162,7 @@ function routeOf(message: NewMessage, payload: MessagePayload, seq: number, crea
   };
 }
 
-/** Not for what quotes a message, or names its author: that is read when the attempt starts. */
+/** Not for what quotes a message, has a file, or names its author: that is read when the attempt starts. */
 function hold(
   deps: RouteDeps,
   held: Map<string, Held>,
@@ -175,6 +175,7 @@ function hold(
     const limit = onePartBytes(deps.capabilitiesOf(delivery.channel)!);
     if (Buffer.byteLength(payload.text) > limit) delivery.partCount = 2;
   }
+  if (payload.type === "file") return;
   if (message.direction !== "outbound" || message.replyTo !== null || message.reactsTo !== null) return;
   const { deliveryId, workspaceId, messageId } = delivery;
   const channelAccountId = delivery.channelAccountId as ChannelAccountId;

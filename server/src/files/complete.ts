@@ -6,9 +6,9 @@ import { RequestError } from "../errors.ts";
 import type { ByteRange, StoredPart } from "../lib/object-store/object-store.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { type FileRow, findOwnFile } from "./file-rows.ts";
+import { type FileRow, findOwnFile, keyOf } from "./file-rows.ts";
 import { fromStore } from "./from-store.ts";
-import { bytesOfPart, countParts, type FileDeps, keyOf, uploadOf } from "./upload.ts";
+import { bytesOfPart, countParts, type FileDeps, uploadOf } from "./upload.ts";
 
 export interface UploadEnd {
   file_id: string;

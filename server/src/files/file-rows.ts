@@ -3,7 +3,7 @@ import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { notFound } from "../errors.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 
-export type FileStatus = "uploading" | "completed" | "rejected" | "deleted";
+export type FileStatus = "uploading" | "receiving" | "completed" | "rejected" | "deleted";
 
 export interface FileRow {
   file_id: string;
@@ -23,21 +23,38 @@ export interface FileRow {
   expires_at: Date | null;
 }
 
+/** Of its object in the store. */
+export function keyOf({ workspace_id, file_id }: Pick<FileRow, "workspace_id" | "file_id">): string {
+  return `${workspace_id}/${file_id}`;
+}
+
 const columns = `f.file_id, f.workspace_id, f.uploaded_by, f.filename, f.bytes, f.content_type, f.checksum, f.status, f.error,
   f.conversation_id, f.upload_id, f.part_bytes, f.created_at, f.completed_at, f.expires_at`;
 
 /** Its uploader's, or sent in a conversation of the caller. RESOURCE_NOT_FOUND. */
 export async function findFile(db: Db, principal: Principal, fileId: string): Promise<FileRow> {
-  const seesAll = seesAllConversations(principal);
-  const row = await maybe<FileRow>(
+  const [row] = await findFiles(db, principal, [fileId]);
+  if (row === undefined) throw notFound("file");
+  return row;
+}
+
+/** In any order, without those that the caller does not see. */
+export function findFiles(db: Db, principal: Principal, fileIds: readonly string[]): Promise<FileRow[]> {
+  return all(
     db,
-    `SELECT ${columns} FROM files f WHERE f.workspace_id = $4 AND f.file_id = $1 AND (f.uploaded_by = $2 OR EXISTS (
+    `SELECT ${columns} FROM files f WHERE f.workspace_id = $4 AND f.file_id = ANY ($1) AND (f.uploaded_by = $2 OR EXISTS (
        SELECT FROM file_conversations s WHERE s.file_id = f.file_id AND ($3 OR EXISTS (
          SELECT FROM members m WHERE m.conversation_id = s.conversation_id AND m.participant_id = $2))))`,
-    [fileId, principal.userId, seesAll, principal.workspaceId],
+    [fileIds, principal.userId, seesAllConversations(principal), principal.workspaceId],
   );
-  if (row === null) throw notFound("file");
-  return row;
+}
+
+/** For who has a link to it. */
+export function findLinkedFile(db: Db, workspaceId: string, fileId: string): Promise<FileRow | null> {
+  return maybe(db, `SELECT ${columns} FROM files f WHERE f.workspace_id = $1 AND f.file_id = $2`, [
+    workspaceId,
+    fileId,
+  ]);
 }
 
 /** RESOURCE_NOT_FOUND also for the file of another uploader. */

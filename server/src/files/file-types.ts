@@ -34,7 +34,7 @@ export function openAllowedTypes(allowed: readonly string[]): AllowedTypes {
       const head =
         bytes === 0 ? Buffer.alloc(0) : await buffer(await read({ start: 0, end: Math.min(bytes, lookedAt) - 1 }));
       const named = mimeTypes.lookup(filename) || null;
-      const found = (await fileTypeFromBuffer(head))?.mime ?? null;
+      const found = (await fileTypeFromBuffer(head))?.mime.split(";", 1)[0] ?? null;
       const contentType = found ?? withoutSignature(head, named, content_type);
       if (named !== null && !mayBeCalled(named, contentType)) {
         return { kind: "refused", message: `The name says ${named}, and the bytes are ${contentType}.` };

@@ -1,8 +1,13 @@
 /** Files: uploads, who may read them, and their bytes in the object store. */
 export { completeUpload } from "./complete.ts";
+export { type FetchFileDeps, type FetchOutcome, fetchFile, rejectReceived } from "./fetch-file.ts";
+export { type FileLinks, openFileLinks } from "./file-links.ts";
 export { type FileRow, findCompletedFile, findFile, listOwnFiles } from "./file-rows.ts";
 export { type AllowedTypes, openAllowedTypes } from "./file-types.ts";
-export { deleteFile, linkToFile, openFile } from "./read-file.ts";
+export { deleteFile, linkToFile, type OpenedLink, openFile, openLink } from "./read-file.ts";
 export { receiveFile } from "./receive-file.ts";
+export { addReceivedFiles, type ReceivedFile, toFilePayload } from "./received-files.ts";
+export { type FileToSend, type FindFileToSend, fileToSend, findRefusedFiles, openFilesToSend } from "./send-file.ts";
+export { sizeOf } from "./size.ts";
 export { abortStrayUploads, giveUpUploads, removeObjects } from "./sweep.ts";
 export { type FileDeps, fileTooLarge, findUpload, type StartedUpload, startUpload } from "./upload.ts";

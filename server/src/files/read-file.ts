@@ -6,10 +6,33 @@ import { forbidden, RequestError } from "../errors.ts";
 import { openTemporaryCopy } from "../lib/object-store/temporary-copy.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { type FileRow, findFile } from "./file-rows.ts";
+import { type FileRow, findFile, findLinkedFile, keyOf } from "./file-rows.ts";
 import { isShownSafely } from "./file-types.ts";
 import { fromStore } from "./from-store.ts";
-import { type FileDeps, keyOf, urlMs } from "./upload.ts";
+import { type FileDeps, urlMs } from "./upload.ts";
+
+export type OpenedLink =
+  | { kind: "missing" }
+  | { kind: "pending" }
+  | { kind: "expired" }
+  | { kind: "open"; file: FileRow; url: string; expiresAt: Date };
+
+/** Of a token of `FileLinks`. `pending`: it is still being received. `missing` also when the file was deleted. The URL of the bytes is valid for minutes. */
+export async function openLink(
+  { store, clock, links }: Pick<FileDeps, "store" | "clock" | "links">,
+  dbOf: (workspaceId: string) => RequestDb,
+  token: string,
+): Promise<OpenedLink> {
+  const link = links.open(token);
+  if (link.kind !== "open") return link;
+  const file = await findLinkedFile(dbOf(link.workspaceId), link.workspaceId, link.fileId);
+  if (file?.status === "receiving") return { kind: "pending" };
+  if (file?.status !== "completed") return { kind: "missing" };
+  const url = await urlOf(store, file, new Date(clock.now() + pageUrlMs));
+  return { kind: "open", file, url, expiresAt: link.expiresAt };
+}
+
+const pageUrlMs = 10 * 60_000;
 
 /** CONFLICT unless the file is completed. */
 export async function linkToFile(
@@ -25,14 +48,13 @@ export async function linkToFile(
     });
   }
   const expiresAt = new Date(clock.now() + urlMs);
+  return { url: await urlOf(store, file, expiresAt), expiresAt };
+}
+
+function urlOf(store: FileDeps["store"], file: FileRow, expiresAt: Date): Promise<string> {
   const contentType = file.content_type!;
-  const url = await store.downloadUrl(keyOf(file), {
-    filename: file.filename,
-    contentType,
-    disposition: isShownSafely(contentType) ? "inline" : "attachment",
-    expiresAt,
-  });
-  return { url, expiresAt };
+  const disposition = isShownSafely(contentType) ? "inline" : "attachment";
+  return store.downloadUrl(keyOf(file), { filename: file.filename, contentType, disposition, expiresAt });
 }
 
 /** A copy of the bytes, to read them here at any place: see `openTemporaryCopy`. Errors as `fromStore`. */

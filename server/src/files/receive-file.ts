@@ -8,10 +8,10 @@ import { type ConversationId, newId } from "../lib/ids.ts";
 import { ObjectStoreError, type WrittenObject } from "../lib/object-store/object-store.ts";
 import { transaction } from "../lib/postgres.ts";
 import { finishFile } from "./complete.ts";
-import { type FileRow, findOwnFile, findUsage, insertFile } from "./file-rows.ts";
+import { type FileRow, findOwnFile, findUsage, insertFile, keyOf } from "./file-rows.ts";
 import { unknownType } from "./file-types.ts";
 import { fromStore } from "./from-store.ts";
-import { type FileDeps, fileTooLarge, keyOf, overQuota, partBytesFor, requireQuota } from "./upload.ts";
+import { type FileDeps, fileTooLarge, overQuota, partBytesFor, requireQuota } from "./upload.ts";
 
 export interface FileFacts {
   filename: string;

@@ -2,7 +2,7 @@ import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ObjectStore } from "../lib/object-store/object-store.ts";
 import { all, run } from "../lib/query.ts";
-import { keyOf } from "./upload.ts";
+import { keyOf } from "./file-rows.ts";
 
 interface SweepDeps {
   db: PipelineDb;

@@ -7,12 +7,14 @@ import type { Clock } from "../lib/clock.ts";
 import { type ConversationId, newId } from "../lib/ids.ts";
 import { leastPartBytes, type ObjectStore, type StoredPart, type Upload } from "../lib/object-store/object-store.ts";
 import { transaction } from "../lib/postgres.ts";
-import { type FileRow, findOwnFile, insertFile } from "./file-rows.ts";
+import type { FileLinks } from "./file-links.ts";
+import { type FileRow, findOwnFile, insertFile, keyOf } from "./file-rows.ts";
 import { type AllowedTypes, unknownType } from "./file-types.ts";
 import { fromStore } from "./from-store.ts";
 
 export interface FileDeps {
   store: ObjectStore;
+  links: FileLinks;
   clock: Clock;
   allowedTypes: AllowedTypes;
   /** Bytes of all files of a workspace; null: no limit. */
@@ -139,10 +141,6 @@ export function uploadOf(file: FileRow): Upload {
     });
   }
   return { key: keyOf(file), uploadId: file.upload_id };
-}
-
-export function keyOf({ workspace_id, file_id }: Pick<FileRow, "workspace_id" | "file_id">): string {
-  return `${workspace_id}/${file_id}`;
 }
 
 async function describeUpload(

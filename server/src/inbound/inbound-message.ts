@@ -2,6 +2,7 @@ import type { ChannelAccount, Connector, InboundEvent } from "../connectors/conn
 import type { PipelineDeps } from "../deliveries/deliveries.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import type { Acceptor } from "../messages/messages.ts";
+import type { TaskNotifier } from "../tasks/tasks.ts";
 
 export type ReceivingAccount = ChannelAccount & { workspaceId: string };
 
@@ -12,6 +13,7 @@ export interface ReadDeps extends Pick<PipelineDeps, "log"> {
 
 export interface ReceiveDeps extends ReadDeps, Pick<PipelineDeps, "db" | "bus" | "eventNotifier" | "clock"> {
   acceptor: Pick<Acceptor, "accept">;
+  taskNotifier: Pick<TaskNotifier, "due">;
 }
 
 export interface InboundMessage {

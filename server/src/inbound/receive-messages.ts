@@ -1,9 +1,13 @@
+import type { MessagePayload } from "../../../contract/src/payloads.ts";
 import { RequestError } from "../errors.ts";
+import { addReceivedFiles, type ReceivedFile, toFilePayload } from "../files/files.ts";
 import { BatcherFull } from "../lib/batcher.ts";
 import { pause } from "../lib/clock.ts";
 import { isRecordFault } from "../lib/faults.ts";
-import { derivedId, isTooFarAhead } from "../lib/ids.ts";
+import { derivedId, isTooFarAhead, type MessageId } from "../lib/ids.ts";
+import { transaction } from "../lib/postgres.ts";
 import { type AcceptResult, type NewMessage, storable } from "../messages/messages.ts";
+import { requestFetch } from "../tasks/tasks.ts";
 import type { InboundMessage, ReceiveDeps } from "./inbound-message.ts";
 import { findPlaces, type InboundPlace, noteReceived, type ReceivedMessage } from "./places.ts";
 import { type SettledPlace, settlePlaces } from "./settle-places.ts";
@@ -45,17 +49,24 @@ function cutAtQuotes(inbound: readonly InboundMessage[]): InboundMessage[][] {
  */
 async function receiveSome(deps: ReceiveDeps, inbound: readonly InboundMessage[]): Promise<void> {
   const places = await settlePlaces(deps, inbound, await findPlacesPatiently(deps, inbound));
-  const ready: { one: InboundMessage; message: NewMessage }[] = [];
+  const ready: { one: InboundMessage; file: ReceivedFile | null; message: NewMessage }[] = [];
   const refused: Refused[] = [];
   for (const [index, one] of inbound.entries()) {
     try {
-      ready.push({ one, message: compose(one, places[index]!, deps.clock.now()) });
+      const place = places[index]!;
+      const idOf = idsOf(one, deps.clock.now());
+      const file = receivedFileOf(one, place.senderId, idOf);
+      ready.push({ one, file, message: compose(one, place, file, idOf) });
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       refused.push({ one, error });
     }
   }
   const messages = ready.map(({ message }) => message);
+  await announceFiles(
+    deps,
+    ready.flatMap(({ file }) => file ?? []),
+  );
   const results = await acceptPatiently(deps, messages);
   const received: ReceivedMessage[] = [];
   for (const [index, result] of results.entries()) {
@@ -122,11 +133,39 @@ async function noteRefused({ db, log }: ReceiveDeps, refused: readonly Refused[]
   }
 }
 
+/** The file that the message carries; its bytes are fetched later. */
+function receivedFileOf({ account, event }: InboundMessage, senderId: string, idOf: IdOf): ReceivedFile | null {
+  if (event.file === undefined) return null;
+  const { workspaceId, channelAccountId } = account;
+  return { ...event.file, fileId: idOf("file"), workspaceId, channelAccountId, senderId };
+}
+
+/** Ids are derived from the platform's id and time: the same webhook twice gives the same. */
+type IdOf = (what: "inbound" | "file") => MessageId;
+
+function idsOf({ account, event }: InboundMessage, nowMs: number): IdOf {
+  const at = isTooFarAhead(event.at, nowMs) ? 0 : Math.max(0, event.at);
+  return (what) => derivedId(at, what, account.channelAccountId, event.providerMessageId);
+}
+
+/** They are fetched while their messages are accepted. */
+async function announceFiles({ db, clock, taskNotifier }: ReceiveDeps, files: readonly ReceivedFile[]): Promise<void> {
+  const [first] = files;
+  if (first === undefined) return;
+  const { workspaceId } = first;
+  await transaction(db, async (tx) => {
+    const added = await addReceivedFiles(tx, files, new Date(clock.now()));
+    for (const fileId of added) await requestFetch({ clock }, tx, { workspaceId, fileId });
+  });
+  taskNotifier.due();
+}
+
 /** Throws a `RequestError` for what cannot be stored. */
 function compose(
   { account, webhookId, event }: InboundMessage,
   { senderId, conversationId, quoted, route }: SettledPlace,
-  nowMs: number,
+  file: ReceivedFile | null,
+  idOf: IdOf,
 ): NewMessage {
   const { channel, channelAccountId, workspaceId } = account;
   const { providerMessageId, identifier, at } = event;
@@ -135,25 +174,22 @@ function compose(
   if (isReaction && quotedHere === null) {
     throw new RequestError("VALIDATION_ERROR", "The reaction is to a message that is not in this conversation.");
   }
-  const content = event.payload.type === "reaction" ? { ...event.payload, message_id: quotedHere! } : event.payload;
+  const payload: MessagePayload =
+    event.payload.type === "reaction" ? { ...event.payload, message_id: quotedHere! } : event.payload;
   return {
     workspaceId,
-    messageId: derivedId(
-      isTooFarAhead(at, nowMs) ? 0 : Math.max(0, at),
-      "inbound",
-      channelAccountId,
-      providerMessageId,
-    ),
+    messageId: idOf("inbound"),
     conversationId,
     senderId,
     mustBeMember: true,
     direction: "inbound",
-    payload: storable(content, "payload"),
+    payload: storable(file === null ? payload : toFilePayload(file), "payload"),
     channels: null,
     options: null,
     to: null,
     replyTo: isReaction ? null : quotedHere,
     reactsTo: isReaction ? quotedHere : null,
+    hasFile: file !== null,
     metadata: null,
     origin: JSON.stringify({
       channel,

@@ -255,6 +255,7 @@ async function open(options: PipelineOptions = {}) {
     log: { info: note, warn: note, error: note },
     db: counted.db,
     acceptor,
+    taskNotifier: { due() {} },
     connectorFor: () => connector,
     findAccount: async () => ({ ...line.account, workspaceId: line.workspaceId }),
   };

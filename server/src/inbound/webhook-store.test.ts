@@ -118,6 +118,7 @@ async function open(options: PipelineOptions = {}, { isFused = true } = {}) {
     ...line.deps,
     log: quiet,
     acceptor: line.acceptor,
+    taskNotifier: { due() {} },
     connectorFor: () => connector,
     findAccount: async () => ({ ...line.account, workspaceId: line.workspaceId }),
   };

@@ -14,7 +14,7 @@ export interface WebhookStore {
   idle(): Promise<void>;
 }
 
-interface StoreDeps extends Omit<ReceiveDeps, "acceptor"> {
+interface StoreDeps extends Omit<ReceiveDeps, "acceptor" | "taskNotifier"> {
   /** Apply receipts in the commit that stores their webhook; otherwise the step `receive` does it. */
   isFused: boolean;
 }

@@ -19,6 +19,7 @@ const deps: PrepareDeps = {
   findDirects: async (_caller, asked) =>
     asked.map(({ address: { channel, identifier } }) => `direct with ${channel}:${identifier}` as ConversationId),
   isAccount: async (_workspace, channel, id) => channel === "phone" && id === account,
+  findRefusedFiles: async () => new Map(),
   findAccepted: async () => new Map(),
 };
 
@@ -87,7 +88,19 @@ test("contradictory fields are refused, and the error names the field", async ()
     [{ payload: { type: "text", text: "half \udc00" } }, "payload"],
   ];
   for (const [body, field] of refused) await assert.rejects(prepare(body), refusal("VALIDATION_ERROR", field));
-  await assert.rejects(prepare({ payload: { type: "file", file_id: account } }), refusal("RESOURCE_NOT_FOUND"));
+});
+
+test("a file that the caller may not send is refused, unless the message was accepted before", async () => {
+  const payload = { type: "file", file_id: account } as const;
+  assert.equal((await prepare({ payload })).hasFile, true);
+  const error = new RequestError("RESOURCE_NOT_FOUND", "There is no such file.");
+  const findRefusedFiles = async () => new Map([[account, error]]);
+  const refusing = { ...deps, findRefusedFiles };
+  const message_id = "00000000-0000-7000-8000-0000000000ee";
+  await assert.rejects(async () => prepareMessage(refusing, member, { conversation_id: chat, payload }), error);
+  const findAccepted = async () => new Map([[message_id, { conversationId: chat as ConversationId, to: null }]]);
+  const again = { conversation_id: chat, message_id, payload };
+  assert.equal((await prepareMessage({ ...refusing, findAccepted }, member, again)).messageId, message_id);
 });
 
 test("an address resolves to its conversation", async () => {

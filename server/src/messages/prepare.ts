@@ -2,7 +2,7 @@ import type { NewMessage as SendBody } from "../../../contract/src/messages.ts";
 import { metadataLimits } from "../../../contract/src/people.ts";
 import { type Address, formatAddress, type ParseAddress } from "../contacts/contacts.ts";
 import { type Principal, reachesContacts, seesAllConversations } from "../credentials/credentials.ts";
-import { forbidden, invalid, notFound, RequestError } from "../errors.ts";
+import { forbidden, invalid, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type ConversationId, isTooFarAhead, isUuidV7, type MessageId, msOf, newId } from "../lib/ids.ts";
 import { canonicalJson, isStorable, maxDepth } from "../lib/json.ts";
@@ -18,6 +18,8 @@ export interface PrepareDeps {
     asked: readonly DirectMessage[],
   ) => Promise<(ConversationId | RequestError)[]>;
   isAccount: (workspaceId: string, channel: string, channelAccountId: string) => Promise<boolean>;
+  /** Of these files, why each that cannot be sent by the caller is refused. */
+  findRefusedFiles: (caller: Principal, fileIds: readonly string[]) => Promise<Map<string, RequestError>>;
   findAccepted: (workspaceId: string, messageIds: readonly string[]) => Promise<Map<string, AcceptedBefore>>;
 }
 
@@ -32,6 +34,7 @@ export interface Draft {
   message: NewMessage;
   address: Address | null;
   via: Record<string, string>;
+  fileId: string | null;
 }
 
 /** Checks what the schema cannot, and decides who sends. Throws VALIDATION_ERROR, FORBIDDEN or RESOURCE_NOT_FOUND. */
@@ -39,7 +42,8 @@ export function draftMessage(deps: PrepareDeps, principal: Principal, body: Send
   const senderId = checkSend(deps, principal, body);
   const { to, via = {} } = body;
   const address = to === undefined ? null : deps.parseAddress(to, "to");
-  return { address, via, message: compose(deps, principal, body, { senderId, address }) };
+  const fileId = body.payload.type === "file" ? body.payload.file_id : null;
+  return { address, via, fileId, message: compose(deps, principal, body, { senderId, address }) };
 }
 
 /** In order. Look-ups are made for all drafts together, one at a time. */
@@ -50,6 +54,7 @@ export async function resolveDrafts(
 ): Promise<(NewMessage | RequestError)[]> {
   const { workspaceId } = principal;
   const wrong = await findWrongAccounts(deps, workspaceId, drafts);
+  await addRefusedFiles(deps, principal, drafts, wrong);
   const direct = drafts.filter((draft) => draft.address !== null && !wrong.has(draft));
   const asked = direct.map(({ message, address }): DirectMessage => {
     const { senderId } = message;
@@ -97,14 +102,29 @@ async function findWrongAccounts(
   return wrong;
 }
 
-/** Synchronous, unless an address or an account must be looked up. */
+async function addRefusedFiles(
+  { findRefusedFiles }: PrepareDeps,
+  principal: Principal,
+  drafts: readonly Draft[],
+  wrong: Map<Draft, RequestError>,
+): Promise<void> {
+  const fileIds = [...new Set(drafts.flatMap(({ fileId }) => fileId ?? []))];
+  if (fileIds.length === 0) return;
+  const refused = await findRefusedFiles(principal, fileIds);
+  for (const draft of drafts) {
+    const error = draft.fileId === null ? undefined : refused.get(draft.fileId);
+    if (error !== undefined && !wrong.has(draft)) wrong.set(draft, error);
+  }
+}
+
+/** Synchronous, unless an address, an account or a file must be looked up. */
 export function prepareMessage(
   deps: PrepareDeps,
   principal: Principal,
   body: SendBody,
 ): NewMessage | Promise<NewMessage> {
   const draft = draftMessage(deps, principal, body);
-  if (draft.address === null && body.via === undefined) return draft.message;
+  if (draft.address === null && body.via === undefined && draft.fileId === null) return draft.message;
   return resolveDrafts(deps, principal, [draft]).then(([message]) => {
     if (message instanceof RequestError) throw message;
     return message!;
@@ -118,7 +138,7 @@ export function checkSend(
   principal: Principal,
   body: SendBody,
 ): string {
-  const { message_id, conversation_id, to, channels = none, via, fallback, payload } = body;
+  const { message_id, conversation_id, to, channels = none, via, fallback } = body;
   if ((conversation_id === undefined) === (to === undefined)) {
     throw invalid("Give either conversation_id or to.", { field: "conversation_id" });
   }
@@ -149,8 +169,6 @@ export function checkSend(
       field: "via",
     });
   }
-  // No file can be uploaded yet.
-  if (payload.type === "file") throw notFound("file");
   return chooseSender(principal, body);
 }
 
@@ -196,6 +214,7 @@ function compose(
     to: address === null ? null : formatAddress(address),
     replyTo: (body.reply_to ?? null) as MessageId | null,
     reactsTo: body.payload.type === "reaction" ? (body.payload.message_id as MessageId) : null,
+    hasFile: body.payload.type === "file",
     metadata,
     origin: null,
   };

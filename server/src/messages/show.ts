@@ -1,10 +1,10 @@
-import type { Delivery, InboundRoute, Message, MessageStatus } from "../../../contract/src/messages.ts";
+import type { Delivery, InboundRoute, Message, MessageFile, MessageStatus } from "../../../contract/src/messages.ts";
 import { formatAddress } from "../contacts/contacts.ts";
 import { type Principal, seesAddressesOf, seesAllConversations, type Viewer } from "../credentials/credentials.ts";
 import { notFound } from "../errors.ts";
 import { isDurable } from "../lib/early-commit.ts";
 import { type ChannelAccountId, firstIdAt, lastIdAt, type MessageId } from "../lib/ids.ts";
-import { allPrepared, type Db, maybe } from "../lib/query.ts";
+import { all, allPrepared, type Db, maybe } from "../lib/query.ts";
 
 export interface MessageRow {
   message_id: string;
@@ -70,7 +70,29 @@ export async function showMessages(db: Db, viewer: Viewer, rows: readonly Messag
     ],
   );
   const byMessage = Map.groupBy(deliveries, (delivery) => delivery.message_id);
-  return rows.map((row) => showMessage(viewer, row, byMessage.get(row.message_id) ?? []));
+  const files = await filesOf(db, rows);
+  return rows.map((row) => ({
+    ...showMessage(viewer, row, byMessage.get(row.message_id) ?? []),
+    file: files.get(fileIdOf(row) ?? "") ?? null,
+  }));
+}
+
+/** By id: what is sent in these messages, which the caller may read. */
+async function filesOf(db: Db, rows: readonly MessageRow[]): Promise<Map<string, MessageFile>> {
+  const ids = [...new Set(rows.flatMap((row) => fileIdOf(row) ?? []))];
+  if (ids.length === 0) return new Map();
+  const files = await all<MessageFile>(
+    db,
+    `SELECT file_id, filename, bytes AS size, CASE WHEN completed_at IS NOT NULL THEN content_type END AS content_type, status
+     FROM files WHERE workspace_id = $1 AND file_id = ANY ($2)`,
+    [rows[0]!.workspace_id, ids],
+  );
+  return new Map(files.map((file) => [file.file_id, file]));
+}
+
+function fileIdOf({ payload }: MessageRow): string | null {
+  const { type, file_id = null } = payload as { type: string; file_id?: string };
+  return type === "file" ? file_id : null;
 }
 
 /** RESOURCE_NOT_FOUND when absent, of another workspace, or of a conversation without the caller. */
@@ -104,7 +126,7 @@ const whyHeld = `CASE WHEN is_pending THEN (
       "The channel account is disabled. The message is sent when an admin has enabled the account."}'::jsonb END
   FROM channel_accounts a WHERE a.channel_account_id = deliveries.channel_account_id AND a.deleted_at IS NULL) END`;
 
-function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly DeliveryRow[]): Message {
+function showMessage(viewer: Viewer, row: MessageRow, deliveries: readonly DeliveryRow[]): Omit<Message, "file"> {
   return {
     message_id: row.message_id,
     conversation_id: row.conversation_id,

@@ -51,6 +51,8 @@ export interface NewMessage {
   to: string | null;
   replyTo: MessageId | null;
   reactsTo: MessageId | null;
+  /** Members may read the file of the payload from then on. */
+  hasFile?: boolean;
   metadata: string | null;
   origin: string | null;
 }
@@ -266,9 +268,10 @@ async function insertMessages(
   const steps = countSteps(messages);
   const conversations = [...steps.counts.keys()].sort();
   const isChecked = plan === null || !plan.isWhole || quotes.length > 0;
+  const hasFiles = messages.some(({ hasFile }) => hasFile === true);
   const cases = isChecked ? casesOf(messages) : [];
   const { rows } = await queryEarly<InsertedRow>(db, {
-    ...statementFor(plan, isChecked),
+    ...statementFor(plan, isChecked, hasFiles),
     values: [
       now,
       topic,
@@ -404,11 +407,11 @@ const published = (accepted: string) => `published AS MATERIALIZED (
   FROM (SELECT append_events(ARRAY[a.workspace_id], ARRAY[a.event_count], ARRAY[a.events]) FROM (${accepted}) a) p
 )`;
 
-function statementFor(plan: RoutePlan | null, isChecked: boolean): { name: string; text: string } {
+function statementFor(plan: RoutePlan | null, isChecked: boolean, hasFiles: boolean): { name: string; text: string } {
   const route = plan?.text(ownParameters + (isChecked ? checkParameters : 0) + 1, accepted) ?? published(accepted);
   return {
-    name: `insert_messages${plan === null ? "" : "_and_route"}${isChecked ? "" : "_as_planned"}`,
-    text: `WITH ${isChecked ? `${checks}, ` : ""}${writes(isChecked)}, ${route}, ${result(isChecked)}`,
+    name: `insert_messages${plan === null ? "" : "_and_route"}${isChecked ? "" : "_as_planned"}${hasFiles ? "_with_files" : ""}`,
+    text: `WITH ${isChecked ? `${checks}, ` : ""}${writes(isChecked)}${hasFiles ? shared : ""}, ${route}, ${result(isChecked)}`,
   };
 }
 
@@ -485,13 +488,19 @@ locked AS MATERIALIZED (
     $14::text[], $15::jsonb[], $16::uuid[], $17::jsonb[], $18::jsonb[]) AS i (step, message_id, workspace_id,
     conversation_id, sender_id, direction, payload, channels, options, reply_to, metadata, origin)
   ${isChecked ? "WHERE NOT EXISTS (SELECT FROM refused)" : ""}
-  RETURNING workspace_id
+  RETURNING workspace_id, conversation_id, payload
 ), queued AS MATERIALIZED (
   SELECT bus_publish($2, array_agg((q.partitions ->> i.conversation_id::text)::integer ORDER BY i.place), array_agg(
     '["' || i.conversation_id || '",{"workspaceId":"' || i.workspace_id || '","messageId":"' || i.message_id || '"}]' ORDER BY i.place))
   FROM (SELECT jsonb_object_agg(conversation_id, partition) AS partitions FROM moved WHERE NOT is_routed) q,
     unnest($8::uuid[], $9::uuid[], $10::uuid[]) WITH ORDINALITY AS i (message_id, workspace_id, conversation_id, place)
   WHERE q.partitions ? i.conversation_id::text HAVING count(*) > 0
+)`;
+
+const shared = `, shared AS (
+  INSERT INTO file_conversations (file_id, workspace_id, conversation_id)
+  SELECT DISTINCT (payload ->> 'file_id')::uuid, workspace_id, conversation_id FROM written WHERE payload ->> 'type' = 'file'
+  ON CONFLICT DO NOTHING
 )`;
 
 const accepted = `SELECT w.workspace_id, w.event_count, $19::text AS events

@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { App } from "../http/app.ts";
+import { plainPage, plainPagePolicy } from "./plain-page.ts";
 
 /**
  * `/accept-invitation` and `/reset-password`: the targets of emailed links. Two plain forms, until the hub has pages of
@@ -13,7 +13,7 @@ export function logInPageRoutes(app: App): void {
   for (const page of pages) {
     const html = htmlOf(page);
     app.get(page.path, hidden, (_request, reply) =>
-      reply.type("text/html; charset=utf-8").header("content-security-policy", policy).send(html),
+      reply.type("text/html; charset=utf-8").header("content-security-policy", plainPagePolicy).send(html),
     );
   }
 }
@@ -51,37 +51,14 @@ const pages: Page[] = [
   },
 ];
 
-const style = `body { font: 1rem/1.5 system-ui, sans-serif; margin: 10vh auto; max-width: 22rem; padding: 0 1rem; }
-label { display: block; margin: 1rem 0; }
-input { box-sizing: border-box; display: block; font: inherit; padding: 0.4rem; width: 100%; }
-button { font: inherit; padding: 0.4rem 1rem; }`;
-
-const policy = [
-  "default-src 'none'",
-  `style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'`,
-  "script-src 'self'",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-].join("; ");
-
 function htmlOf({ title, endpoint, inputs, button, done }: Page): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${title} – Chat4All</title>
-<style>${style}</style>
-</head>
-<body>
-<h1>${title}</h1>
-<form data-endpoint="${endpoint}" data-done="${done}">
+  return plainPage(
+    title,
+    `<form data-endpoint="${endpoint}" data-done="${done}">
 ${inputs}
 <button>${button}</button>
 </form>
 <p role="status"></p>
-<script src="log-in-page.js"></script>
-</body>
-</html>
-`;
+<script src="log-in-page.js"></script>`,
+  );
 }

@@ -395,6 +395,7 @@ async function open() {
       parseAddress,
       findDirects,
       isAccount,
+      findRefusedFiles: async () => new Map(),
       findAccepted: async () => new Map(),
     },
     capabilitiesOf: () => line.connector.capabilities,

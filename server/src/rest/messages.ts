@@ -1,6 +1,7 @@
 import { maxEntries, messages } from "../../../contract/src/messages.ts";
 import type { Capabilities } from "../connectors/connector.ts";
 import { preflight } from "../deliveries/deliveries.ts";
+import { fileToSend } from "../files/files.ts";
 import type { App } from "../http/app.ts";
 import { route } from "../http/route.ts";
 import { checkSend, prepareMessage, readAuditTrail, readMessage, readTrace } from "../messages/messages.ts";
@@ -27,7 +28,9 @@ export function messageRoutes(app: App, deps: MessageRouteDeps): void {
   route(app, messages.preflightMessage, async ({ principal, db, body }) => {
     const senderId = checkSend(prepare, principal, body);
     const to = body.to === undefined ? null : prepare.parseAddress(body.to, "to");
-    const preflightDeps = { db, nowMs: prepare.clock.now(), capabilitiesOf };
+    const sent = body.payload.type === "file" ? await fileToSend(db, principal, body.payload.file_id) : null;
+    const file = sent && { contentType: sent.content_type!, bytes: sent.bytes };
+    const preflightDeps = { db, nowMs: prepare.clock.now(), file, capabilitiesOf };
     return { recipients: await preflight(preflightDeps, principal, body, senderId, to) };
   });
 

@@ -10,7 +10,7 @@ import type { Authenticator } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
 import type { ReplayDeps } from "../dead-letters/dead-letters.ts";
 import type { EventNotifier } from "../events/events.ts";
-import type { FileDeps } from "../files/files.ts";
+import { type FileDeps, findRefusedFiles } from "../files/files.ts";
 import type { App } from "../http/app.ts";
 import { honourIdempotencyKeys } from "../http/idempotency.ts";
 import { limitRequests } from "../http/request-limits.ts";
@@ -41,6 +41,7 @@ import { contactRoutes } from "./contacts.ts";
 import { type ConversationRouteDeps, conversationRoutes } from "./conversations.ts";
 import { deadLetterRoutes } from "./dead-letters.ts";
 import { type AdmitStream, eventRoutes } from "./events.ts";
+import { filePageRoutes } from "./file-pages.ts";
 import { fileRoutes } from "./files.ts";
 import { jwksRoutes } from "./jwks.ts";
 import { type LogInDeps, logInRoutes } from "./log-in.ts";
@@ -146,6 +147,7 @@ export async function openRest(
   conversationRoutes(app, { clock, parseAddress, signals, capabilitiesOf, showMessages, typingNotifier });
   messageRoutes(app, { acceptor, prepare: prepareDeps(deps, parseAddress), capabilitiesOf });
   await fileRoutes(app, deps.files);
+  filePageRoutes(app, deps.files, dbOf);
   taskRoutes(app, { clock, taskNotifier: deps.taskNotifier });
   if (deps.files.store.handle !== null) await objectRoutes(app, deps.files.store.handle);
   deadLetterRoutes(app, { bus, clock });
@@ -190,6 +192,7 @@ function prepareDeps(
       const account = await accounts.get(channelAccountId as ChannelAccountId);
       return account?.workspaceId === workspaceId && account.channel === channel && account.status !== "disabled";
     },
+    findRefusedFiles: (caller, fileIds) => findRefusedFiles(dbOf(caller.workspaceId), caller, fileIds),
     findAccepted: (workspaceId, messageIds) => findAccepted(dbOf(workspaceId), workspaceId, messageIds),
   };
 }

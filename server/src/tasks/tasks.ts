@@ -2,6 +2,7 @@
 export { deleteOldTasks } from "./claims.ts";
 export { createTask, type NewTask } from "./create-task.ts";
 export { extractKind, requestExtract } from "./extract/extract.ts";
+export { fetchKind, requestFetch } from "./fetch/fetch.ts";
 export {
   type Task,
   type TaskEnd,

@@ -115,6 +115,7 @@ const testCapabilities: Record<string, Capabilities> = {
   phone: {
     payloads: ["text", "file", "template"],
     maxTextLength: 4096,
+    media: [],
     receipts: ["sent", "delivered", "read"],
     replies: true,
     ratePerSecond: 80,
@@ -126,6 +127,7 @@ const testCapabilities: Record<string, Capabilities> = {
   chat: {
     payloads: ["text"],
     maxTextLength: 1000,
+    media: [],
     receipts: ["sent"],
     replies: false,
     ratePerSecond: 30,

@@ -20,6 +20,7 @@ import {
   routeMessages,
 } from "../deliveries/deliveries.ts";
 import { openEventNotifier } from "../events/events.ts";
+import type { FindFileToSend } from "../files/files.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
 import { type ChannelAccountId, type ConversationId, newId } from "../lib/ids.ts";
@@ -44,6 +45,7 @@ export interface PipelineOptions {
   concurrency?: number;
   isOnlyProcess?: boolean;
   timeoutMs?: number;
+  findFile?: FindFileToSend;
   /** False: accept and route only; call `openDeliverer` when the test wants one. */
   delivers?: boolean;
   /** False: nothing is routed but what is routed when it is accepted. */
@@ -76,8 +78,9 @@ let calls = 0;
 export const takesAll: Platform = () => ({ kind: "sent", providerMessageId: `p-${++calls}` });
 
 const testCapabilities: Capabilities = {
-  payloads: ["text", "reaction"],
+  payloads: ["text", "file", "reaction"],
   maxTextLength: 4096,
+  media: [{ kind: "image", contentTypes: ["image/png"], maxBytes: 1_000_000, maxCaptionLength: 20 }],
   receipts: ["sent", "delivered", "read"],
   replies: true,
   ratePerSecond: 100_000,
@@ -171,9 +174,11 @@ export async function startPipeline(options: PipelineOptions = {}) {
       connector,
       io: {
         http: () => Promise.reject(new Error("no network")),
+        read: () => Promise.reject(new Error("no network")),
         clock,
         random: () => 0,
         timeoutMs: options.timeoutMs ?? 200,
+        fileTimeoutMs: options.timeoutMs ?? 200,
       },
       accounts: {
         peek: (id) => (id === account.channelAccountId ? { ...account } : undefined),
@@ -184,6 +189,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
           return isUnchanged;
         },
       },
+      findFile: options.findFile ?? (() => Promise.reject(new Error("no files"))),
       policy: { baseMs: 5, maxMs: 50, totalMs: 60_000, unknownGraceMs: 50, ...options.policy },
       concurrency: options.concurrency ?? 64,
       isOnlyProcess: options.isOnlyProcess ?? true,
@@ -199,6 +205,7 @@ export async function startPipeline(options: PipelineOptions = {}) {
     parseAddress: (identifier: string) => ({ channel: testChannel, identifier }),
     findDirects: () => Promise.reject(new Error("not here")),
     isAccount: () => Promise.resolve(true),
+    findRefusedFiles: () => Promise.resolve(new Map()),
     findAccepted: () => Promise.resolve(new Map()),
   };
   const principal = {

@@ -1,6 +1,8 @@
-import { askPlatform, hiding, jsonHeaders, postJson, type ToExchange } from "../call.ts";
-import type { AccountAnswer, ConnectorIo, SendOutcome } from "../connector.ts";
-import { type Json, numberAt, objectAt, textAt } from "../json.ts";
+import { askPlatform, hiding, jsonHeaders, notFetched, postJson, readFile, type ToExchange } from "../call.ts";
+import { cleanDetail } from "../clean.ts";
+import type { AccountAnswer, ConnectorIo, FetchedFile, OutboundFile, SendOutcome } from "../connector.ts";
+import { type Json, numberAt, objectAt, parseObject, textAt } from "../json.ts";
+import { multipart } from "../multipart.ts";
 import type { MetaAccount } from "./account.ts";
 import { tokenRefused } from "./errors.ts";
 import { outcomeOf, type SendRules } from "./outcome.ts";
@@ -24,6 +26,72 @@ export async function postToGraph(
   const hide = hiding(account.credentials.access_token, text);
   const { answer, lost } = await postJson(io, { url, headers: headersOf(account), body }, exchange, hide);
   return lost ?? outcomeOf(answer, io.clock.now(), exchange, hide, rules);
+}
+
+/**
+ * Uploads a file; sent twice it is stored twice, and no person sees it. So the outcome is never unknown. `sent` has the
+ * id that `rules.idOf` reads.
+ */
+export async function uploadToGraph(
+  account: MetaAccount,
+  io: ConnectorIo,
+  { url, fields, file }: { url: string; fields: Record<string, string>; file: OutboundFile },
+  rules: SendRules,
+): Promise<SendOutcome> {
+  const body = { ...fields, file: `[${file.contentType}, ${file.bytes} bytes]` };
+  const exchange: ToExchange = (answer) => ({ request: { method: "POST", url, body }, answer });
+  const hide = hiding(account.credentials.access_token);
+  const form = await multipart(fields, "file", file);
+  const headers = { ...headersOf(account), ...form.headers };
+  const call = { url, headers, body: form.body!, timeoutMs: io.fileTimeoutMs };
+  const { answer, lost } = await postJson(io, call, exchange, hide);
+  const outcome = lost ?? outcomeOf(answer, io.clock.now(), exchange, hide, rules);
+  if (outcome.kind !== "unknown") return outcome;
+  const { detail, exchange: shown } = outcome;
+  return {
+    kind: "retry",
+    afterMs: null,
+    scope: "lane",
+    platformFault: true,
+    detail,
+    ...(shown && { exchange: shown }),
+  };
+}
+
+/** The file that `urlOf` finds in the response to a `GET` of its id; only that host gets the token. */
+export async function openGraphFile(
+  account: MetaAccount,
+  io: ConnectorIo,
+  { url, signal }: { url: string; signal: AbortSignal },
+  fileOf: (json: Json) => { url: string; checksum: string | null } | null,
+): Promise<FetchedFile> {
+  const { access_token } = account.credentials;
+  const hide = hiding(access_token);
+  const headers = { authorization: `Bearer ${access_token}` };
+  try {
+    const { status, body } = await io.http({ method: "GET", url, headers, timeoutMs: io.timeoutMs, signal });
+    const json = parseObject(body) ?? {};
+    const file = status === 200 ? fileOf(json) : null;
+    if (file === null) {
+      const words = textAt(objectAt(json, "error"), "message");
+      const detail = cleanDetail(hide(`${status}: ${words || "not a file of the platform"}`));
+      const isGone = words !== "" && (status === 400 || status === 404);
+      return isGone ? { kind: "gone", detail } : { kind: "retry", afterMs: null, detail };
+    }
+    if (!isOfPlatform(new URL(file.url), new URL(url))) {
+      return { kind: "gone", detail: "The platform names a host that is not its own." };
+    }
+    return await readFile(io, { url: file.url, headers, signal }, file.checksum, hide);
+  } catch (error) {
+    return notFetched(error, hide);
+  }
+}
+
+/** Hosts from which Meta serves files. */
+const ownHosts = /(^|\.)(fbsbx\.com|fbcdn\.net|facebook\.com)$/;
+
+function isOfPlatform(file: URL, api: URL): boolean {
+  return file.origin === api.origin || (file.protocol === "https:" && ownHosts.test(file.hostname));
 }
 
 /** One request about the account itself. `read` returns the sentence for a success, null when the response is none. */

@@ -1,6 +1,7 @@
 import { lengthOf } from "../call.ts";
-import type { OutboundPart } from "../connector.ts";
+import type { OutboundFile, OutboundPart } from "../connector.ts";
 import { messageIdIn } from "./identifier.ts";
+import { mediaFields, type mediaKinds } from "./media.ts";
 
 export interface MethodCall {
   readonly method: "sendMessage" | "sendLocation" | "sendVenue" | "setMessageReaction" | "sendChatAction";
@@ -49,6 +50,26 @@ export function methodCall(part: OutboundPart): MethodCall | null {
     default:
       return payload satisfies never;
   }
+}
+
+/** The fields of the form beside the file. Source: Bot API, Sending files. */
+export function fileCall(
+  part: OutboundPart,
+  file: OutboundFile,
+  { method }: (typeof mediaKinds)[number],
+): { method: string; fields: Record<string, string>; redacted: object } {
+  const { payload, identifier } = part;
+  const quote = quoteOf(part);
+  const quoted: Record<string, string> =
+    quote === null ? {} : { reply_parameters: JSON.stringify(quote.reply_parameters) };
+  const caption = payload.type === "file" ? (payload.caption ?? "") : "";
+  const fields = { ...mediaFields(identifier, caption), ...quoted };
+  const redacted = { chat_id: Number(identifier), ...quote, file: `[${file.contentType}, ${file.bytes} bytes]` };
+  return {
+    method,
+    fields,
+    redacted: fields.caption === undefined ? redacted : { ...redacted, caption: lengthOf(fields.caption) },
+  };
 }
 
 function quoteOf({ identifier, quotedProviderMessageId, partIndex }: OutboundPart) {

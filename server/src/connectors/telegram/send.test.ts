@@ -40,7 +40,8 @@ async function sendWith(answers: Answer[], payload: MessagePayload = text, rest:
     settings: {},
   };
   const part = { deliveryId, partIndex: 0, identifier: "123456789", payload, ...noTargets, ...rest };
-  const io = { http, clock: systemClock, random: Math.random, timeoutMs: 1_000 };
+  const read = () => Promise.reject(new Error("nothing is fetched"));
+  const io = { http, read, clock: systemClock, random: Math.random, timeoutMs: 1_000, fileTimeoutMs: 1_000 };
   const outcome: SendOutcome = await send(part, account, io);
   return { outcome, calls };
 }

@@ -30,8 +30,10 @@ connectorSuite({
   ],
   samples: {
     text: { type: "text", text: "olá 👍" },
+    file: { type: "file", file_id: "", caption: "our offer" },
     location: { type: "location", latitude: -23.56, longitude: -46.65 },
     reaction: { type: "reaction", message_id: "", emoji: "❤️" },
   },
+  kinds: { file: "document" },
   serverError: "unknown",
 });

@@ -1,6 +1,7 @@
 import type { Connector } from "../connector.ts";
 import { capabilities } from "./capabilities.ts";
 import { botId, type TelegramCredentials, telegramCredentials } from "./credentials.ts";
+import { openFile } from "./fetch-file.ts";
 import { identifierRule, parseIdentifier } from "./identifier.ts";
 import { check, subscribe } from "./manage.ts";
 import { send } from "./send.ts";
@@ -17,6 +18,7 @@ export const telegram = {
   verify,
   parse,
   send,
+  openFile,
   showTyping,
   check,
   subscribe,

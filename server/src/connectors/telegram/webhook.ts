@@ -120,10 +120,14 @@ function messageEvent(facts: {
     aliases: (facts.aliases ?? []).map(parseIdentifier).filter((alias) => alias !== null),
     displayName: nameOf(isGroup ? textAt(facts.chat, "title") : author || fullName(facts.chat)),
     payload: isAuthored && facts.payload.type === "text" ? textOf(`${author}: ${facts.payload.text}`) : facts.payload,
-    ...(facts.file && { file: facts.file }),
+    ...(facts.file && { file: isGroup ? withAuthor(facts.file, author) : facts.file }),
     quotedProviderMessageId: cleanId(facts.quoted) === "" ? null : messageKey(identifier, facts.quoted),
     at: timeOf(facts.at),
   };
+}
+
+function withAuthor(file: PlatformFile, author: string): PlatformFile {
+  return author === "" ? file : { ...file, caption: `${author}: ${file.caption}`.trimEnd() };
 }
 
 function fullName(person: Json): string {

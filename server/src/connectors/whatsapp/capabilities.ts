@@ -1,9 +1,11 @@
 import type { Capabilities } from "../connector.ts";
+import { mediaKinds } from "./media.ts";
 
 /** Source: WhatsApp Business Cloud API, pages Messages, Webhooks and Throughput, as of v25.0. */
 export const capabilities = {
-  payloads: ["text", "location", "reaction", "template"],
+  payloads: ["text", "file", "location", "reaction", "template"],
   maxTextLength: 4096,
+  media: mediaKinds,
   /** `delivered` may be skipped, `read` never comes from people who turned read receipts off. */
   receipts: ["sent", "delivered", "read"],
   replies: true,

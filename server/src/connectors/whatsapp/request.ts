@@ -1,5 +1,6 @@
 import { lengthOf } from "../call.ts";
 import type { OutboundPart } from "../connector.ts";
+import { mediaContent, mediaKinds } from "./media.ts";
 
 interface MessageRequest {
   readonly body: string;
@@ -7,9 +8,12 @@ interface MessageRequest {
   readonly redacted: object;
 }
 
-/** Null for a payload that cannot be sent, or a reaction without a target. Source: Cloud API, `/messages`. */
-export function messageRequest(part: OutboundPart): MessageRequest | null {
-  const content = contentOf(part);
+/**
+ * Null for a payload that cannot be sent, or a reaction without a target. `mediaId`: of its file, which was uploaded.
+ * Source: Cloud API, `/messages`.
+ */
+export function messageRequest(part: OutboundPart, mediaId: string | null = null): MessageRequest | null {
+  const content = contentOf(part, mediaId);
   if (content === null) return null;
   const { type, object, redacted } = content;
   const envelope = {
@@ -43,7 +47,7 @@ interface Content {
   redacted: unknown;
 }
 
-function contentOf({ payload, targetProviderMessageId }: OutboundPart): Content | null {
+function contentOf({ payload, targetProviderMessageId, file }: OutboundPart, mediaId: string | null): Content | null {
   switch (payload.type) {
     case "text": {
       const body = payload.text.toWellFormed();
@@ -66,8 +70,14 @@ function contentOf({ payload, targetProviderMessageId }: OutboundPart): Content 
       const object = { ...head, components: [{ type: "body", parameters }] };
       return { type: "template", object, redacted: { ...head, components: `[${parameters.length} parameters]` } };
     }
-    case "file":
-      return null;
+    case "file": {
+      if (file === undefined || mediaId === null) return null;
+      const { kind } = mediaKinds.find((one) => one.kind === file.kind)!;
+      const { filename } = file;
+      const caption = payload.caption ?? "";
+      const redacted = mediaContent(kind, { id: mediaId }, { filename: "", caption: caption && lengthOf(caption) });
+      return { ...mediaContent(kind, { id: mediaId }, { filename, caption }), redacted: redacted.object };
+    }
     default:
       return payload satisfies never;
   }

@@ -1,18 +1,43 @@
 import { isObject } from "../../lib/json.ts";
+import { ofFile } from "../call.ts";
 import { cleanId } from "../clean.ts";
-import type { ConnectorIo, OutboundPart, SendOutcome } from "../connector.ts";
+import type { ConnectorIo, OutboundFile, OutboundPart, SendOutcome } from "../connector.ts";
 import { type Json, listAt, textAt } from "../json.ts";
-import { postToGraph } from "../meta/graph.ts";
+import { postToGraph, uploadToGraph } from "../meta/graph.ts";
 import type { SendRules } from "../meta/outcome.ts";
 import { numberUrl, type WhatsAppAccount } from "./credentials.ts";
 import { verdictOf } from "./errors.ts";
+import { uploadedId, uploadFields } from "./media.ts";
 import { messageRequest } from "./request.ts";
 
 export async function send(part: OutboundPart, account: WhatsAppAccount, io: ConnectorIo): Promise<SendOutcome> {
-  const message = messageRequest(part);
+  if (part.file === undefined) return sendContent(part, null, account, io);
+  const uploaded = await upload(part.file, account, io);
+  if (uploaded.kind !== "sent") return ofFile(uploaded);
+  return ofFile(await sendContent(part, uploaded.providerMessageId, account, io));
+}
+
+function upload(file: OutboundFile, account: WhatsAppAccount, io: ConnectorIo): Promise<SendOutcome> {
+  const idOf = (json: Json) => uploadedId(json) ?? "";
+  const rules = { verdictOf, idOf, redact: (json: Json) => ({ id: idOf(json) }) };
+  return uploadToGraph(
+    account,
+    io,
+    { url: `${numberUrl(account)}/media`, fields: uploadFields(file.contentType), file },
+    rules,
+  );
+}
+
+async function sendContent(
+  part: OutboundPart,
+  mediaId: string | null,
+  account: WhatsAppAccount,
+  io: ConnectorIo,
+): Promise<SendOutcome> {
+  const message = messageRequest(part, mediaId);
   if (message === null) return notCarried(part);
   const { payload } = part;
-  const text = payload.type === "text" ? payload.text : "";
+  const text = payload.type === "text" ? payload.text : payload.type === "file" ? (payload.caption ?? "") : "";
   return postToGraph(account, io, { url: `${numberUrl(account)}/messages`, ...message, text }, sendRules);
 }
 

@@ -42,10 +42,12 @@ connectorSuite({
   ],
   samples: {
     text: { type: "text", text: "olá 👍" },
+    file: { type: "file", file_id: "", caption: "our offer" },
     location: { type: "location", latitude: -23.56, longitude: -46.65, name: "Loja" },
     reaction: { type: "reaction", message_id: "", emoji: "👍" },
     template: { type: "template", name: "order_shipped", language: "pt_BR", parameters: ["Ana", "A-1742"] },
   },
+  kinds: { file: "document" },
   serverError: "retry",
 });
 

@@ -2,6 +2,7 @@ import type { Connector } from "../connector.ts";
 import { handshake, verify } from "../meta/webhook.ts";
 import { capabilities } from "./capabilities.ts";
 import { type WhatsAppCredentials, whatsappCredentials } from "./credentials.ts";
+import { openFile } from "./fetch-file.ts";
 import { identifierRule, parseIdentifier } from "./identifier.ts";
 import { check, subscribe } from "./manage.ts";
 import { send } from "./send.ts";
@@ -19,6 +20,7 @@ export const whatsapp = {
   verify,
   parse,
   send,
+  openFile,
   markRead,
   showTyping,
   check,

@@ -7,6 +7,7 @@ import { type Account, type PlannedDelivery, planDeliveries, type Recipient, typ
 const capabilities = (payloads: Capabilities["payloads"]): Capabilities => ({
   payloads,
   maxTextLength: 4096,
+  media: [],
   receipts: ["sent"],
   replies: true,
   ratePerSecond: 10,

@@ -1,5 +1,6 @@
 import type { PreflightRecipient, NewMessage as SendBody } from "../../../../contract/src/messages.ts";
 import type { Capabilities } from "../../connectors/connector.ts";
+import { mediaKindOf } from "../../connectors/media.ts";
 import { type Address, findParticipantByAddress, formatAddress, requireUsersAt } from "../../contacts/contacts.ts";
 import { findConversation, type MessagingWindow, showWindow, windowOf } from "../../conversations/conversations.ts";
 import { type Principal, reachesContacts, seesAddressesOf } from "../../credentials/credentials.ts";
@@ -14,6 +15,8 @@ import { type Account, type CapabilitiesOf, type PlannedDelivery, planDeliveries
 interface PreflightDeps {
   db: RequestDb;
   nowMs: number;
+  /** Of a payload of the type `file`; else null. */
+  file: SentFile | null;
   capabilitiesOf: CapabilitiesOf;
 }
 
@@ -74,12 +77,18 @@ async function personAt(db: Db, principal: Principal, to: Address): Promise<Reci
   return known ?? { participantId: "", kind: "contact", addresses: [addressOnly] };
 }
 
+/** What decides in which form a channel takes a file. */
+interface SentFile {
+  contentType: string;
+  bytes: number;
+}
+
 type Foreseen = Pick<PreflightRecipient, "channel_account_id" | "reason" | "needs" | "adaptations"> & {
   window: MessagingWindow;
 };
 
 function foresee(
-  { nowMs, capabilitiesOf }: PreflightDeps,
+  { nowMs, file, capabilitiesOf }: PreflightDeps,
   body: SendBody,
   recipients: readonly Recipient[],
   accounts: readonly Account[],
@@ -104,13 +113,17 @@ function foresee(
     reason: needsTemplate ? "WINDOW_CLOSED" : isActive ? null : "CHANNEL_ACCOUNT_NEEDS_ATTENTION",
     window,
     needs: needsTemplate ? "template" : null,
-    adaptations: adaptationsOf(body, capabilities),
+    adaptations: adaptationsOf(body, file, capabilities),
   };
 }
 
-function adaptationsOf({ payload, reply_to }: SendBody, capabilities: Capabilities): string[] {
+function adaptationsOf({ payload, reply_to }: SendBody, file: SentFile | null, capabilities: Capabilities): string[] {
   const parts = payload.type === "text" ? splitText(payload.text, capabilities.maxTextLength).length : 1;
+  const kind = file === null ? undefined : mediaKindOf(capabilities.media, file);
+  const caption = payload.type === "file" ? (payload.caption ?? "") : "";
   return [
+    ...(kind === null ? ["sent as link"] : []),
+    ...(kind != null && caption.length > kind.maxCaptionLength ? ["caption sent as text"] : []),
     ...(parts > 1 ? [`split into ${parts}`] : []),
     ...(reply_to !== undefined && !capabilities.replies ? ["sent without the quote"] : []),
   ];

@@ -1,5 +1,6 @@
 import { type ChannelAccounts, type ConnectedAccount, countedWaitMs } from "../../channel-accounts/channel-accounts.ts";
 import type { ChannelAccount, Connector, ConnectorIo } from "../../connectors/connector.ts";
+import type { FileToSend, FindFileToSend } from "../../files/files.ts";
 import { type Backoff, doubledMs } from "../../lib/backoff.ts";
 import { openBatcher } from "../../lib/batcher.ts";
 import { type Clock, pause } from "../../lib/clock.ts";
@@ -11,8 +12,9 @@ import { applyEarlyReceipts } from "../receipts/receipts.ts";
 import type { AccountGate } from "./account-gate.ts";
 import { type FinishedAttempt, finishAttempts } from "./finish-attempts.ts";
 import { type JudgePolicy, judge } from "./judge.ts";
+import { postponeAttempt } from "./postpone-attempt.ts";
 import { type AccountRefusal, refuseAccount } from "./refuse-account.ts";
-import { type SendResult, sendDelivery } from "./send-delivery.ts";
+import { FileUnreadable, nothing, type SendResult, sendDelivery } from "./send-delivery.ts";
 import { type Fence, onePartBytes, type Start, type StartedDelivery, startAttempts } from "./start-attempts.ts";
 
 export interface AttemptDeps extends Pick<PipelineDeps, "db" | "bus" | "eventNotifier" | "log"> {
@@ -20,6 +22,7 @@ export interface AttemptDeps extends Pick<PipelineDeps, "db" | "bus" | "eventNot
   connector: Connector;
   io: ConnectorIo;
   accounts: Pick<ChannelAccounts, "get" | "peek" | "needsAttention">;
+  findFile: FindFileToSend;
   policy: JudgePolicy;
 }
 
@@ -29,6 +32,8 @@ export type AttemptResult = { kind: "over" | "fenced" | "held" } | { kind: "agai
 const batchSize = 256;
 /** See `BatcherOptions`: short compared with the response of a platform. */
 const paceMs = 10;
+/** Before a file that cannot be read is tried again. */
+const filePauseMs = 2_000;
 const writeBackoff: Backoff = { firstMs: 250, longestMs: 5_000 };
 
 /** For batchers whose items must not be refused. */
@@ -84,7 +89,14 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     const startMs = clock.elapsed();
     const retriedForMs = account === null ? 0 : countedWaitMs(account, waitedMs, clock);
     const started = { ...delivery, retriedForMs };
-    const sent = await send(account, started);
+    const file = await fileOf(started);
+    const sent = file?.kind === "pending" ? file : await send(account, started, file);
+    if ("waitMs" in sent) {
+      gate.abandoned();
+      const error = { code: "FILE_PENDING", message: "The file is not there yet. The message is sent when it is." };
+      await postponeAttempt(db, started, error, sent.waitMs);
+      return { kind: "again", waitMs: sent.waitMs };
+    }
     const finished = judge(started, sent, capabilities.afterUnknown, policy, clock.elapsed() - startMs, random);
     gate.finished({
       outcome: sent.outcome,
@@ -103,18 +115,36 @@ export function openAttempts(deps: AttemptDeps & { fence: () => Fence; isClosing
     return isRefused ? { kind: "held" } : { kind: "again", waitMs: finished.retryAfterMs! };
   }
 
-  async function send(account: ChannelAccount | null, started: StartedDelivery): Promise<SendResult> {
-    const nothing = { exchanges: [], sentParts: started.sentParts, partCount: 1 };
+  /** While the database cannot be read, the file counts as pending. */
+  async function fileOf({ workspaceId, payload }: StartedDelivery): Promise<FileToSend | null> {
+    if (payload.type !== "file") return null;
+    try {
+      return await deps.findFile(workspaceId, payload.file_id);
+    } catch (error) {
+      troubles.failed(part, error);
+      return { kind: "pending", waitMs: filePauseMs };
+    }
+  }
+
+  async function send(
+    account: ChannelAccount | null,
+    started: StartedDelivery,
+    file: Exclude<FileToSend, { kind: "pending" }> | null,
+  ): Promise<SendResult | { waitMs: number }> {
     if (account === null) {
       const detail = "The channel account was deleted.";
-      return { ...nothing, outcome: { kind: "refused", reason: "CHANNEL_ACCOUNT_GONE", detail } };
+      return { ...nothing(started), outcome: { kind: "refused", reason: "CHANNEL_ACCOUNT_GONE", detail } };
     }
     try {
-      return await sendDelivery(connector, account, started, io);
+      return await sendDelivery(connector, account, started, file, io);
     } catch (error) {
+      if (error instanceof FileUnreadable) {
+        troubles.failed(part, error.cause);
+        return { waitMs: filePauseMs };
+      }
       // A connector must not throw. If one does, its outcome is unknown, and the lane must not loop.
       log.error({ err: error, channel, delivery_id: started.deliveryId }, "a connector failed");
-      return { ...nothing, outcome: { kind: "unknown", detail: "The connector failed; see the log." } };
+      return { ...nothing(started), outcome: { kind: "unknown", detail: "The connector failed; see the log." } };
     }
   }
 

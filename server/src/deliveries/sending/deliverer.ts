@@ -1,5 +1,5 @@
 import type { BusRecord, Subscription } from "../../bus/bus.ts";
-import type { Connector } from "../../connectors/connector.ts";
+import type { ChannelAccount, Connector, ConnectorIo, OutboundPart } from "../../connectors/connector.ts";
 import { openBatcher } from "../../lib/batcher.ts";
 import { isRecordFault } from "../../lib/faults.ts";
 import type { ChannelAccountId } from "../../lib/ids.ts";
@@ -9,7 +9,14 @@ import { type OutgoingRecord, wakeLanes } from "../outgoing.ts";
 import { type AccountGate, openAccountGate, untilOneEnds } from "./account-gate.ts";
 import { type AttemptDeps, type AttemptResult, openAttempts, unbounded } from "./attempts.ts";
 import { Lane } from "./lanes.ts";
-import { loadPending, type PendingHead, pendingLanes, recoverAttempt, recoverAttempts } from "./pending.ts";
+import {
+  loadPending,
+  type PendingHead,
+  pendingLanes,
+  type RecoveryWait,
+  recoverAttempt,
+  recoverAttempts,
+} from "./pending.ts";
 import type { StartedDelivery } from "./start-attempts.ts";
 
 interface DelivererDeps extends AttemptDeps {
@@ -62,8 +69,13 @@ export function openDeliverer(deps: DelivererDeps) {
   let underWay = 0;
   let isClosing = false;
   let whenQuiet = () => {};
-  const longestRequestMs = io.timeoutMs + troubleMs;
   const graceMs = connector.capabilities.afterUnknown === "receipt" ? policy.unknownGraceMs : 0;
+  /** For attempts that ended with their process, and for those that may still be under way. */
+  const overMs: RecoveryWait = { ms: graceMs, withFileMs: graceMs };
+  const underWayMs: RecoveryWait = {
+    ms: io.timeoutMs + troubleMs + graceMs,
+    withFileMs: io.fileTimeoutMs + troubleMs + graceMs,
+  };
 
   const fence = () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId });
   const attempts = openAttempts({
@@ -109,8 +121,8 @@ export function openDeliverer(deps: DelivererDeps) {
     await attempts.written();
     // These may include attempts of this process, which lost its partitions and got them back.
     const areOver = deps.isOnlyProcess && underWay === 0;
-    const requestMs = areOver ? 0 : longestRequestMs;
-    const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), requestMs + graceMs);
+    const wait = areOver ? overMs : underWayMs;
+    const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), wait);
     if (lost > 0) log.warn({ channel, attempts: lost }, "attempts of a process that ended were recorded as unknown");
     const pending = await pendingLanes(db, channel, partitions);
     const owned = new Set(subscription.owned());
@@ -217,14 +229,19 @@ export function openDeliverer(deps: DelivererDeps) {
     });
   }
 
-  /** A part of a text that starts and ends is progress, too. */
-  async function sendPart(...call: Parameters<Connector["send"]>): ReturnType<Connector["send"]> {
-    const account = accountOf(call[1].channelAccountId);
-    account.moves += 1;
-    try {
-      return await connector.send(...call);
-    } finally {
+  /** A part of a text that starts and ends is progress, too, and so are the bytes of a file. */
+  async function sendPart(part: OutboundPart, to: ChannelAccount, io: ConnectorIo): ReturnType<Connector["send"]> {
+    const account = accountOf(to.channelAccountId);
+    const moved = () => {
       account.moves += 1;
+    };
+    const { file } = part;
+    const watched = file && { ...file, open: async () => (await file.open()).on("data", moved).pause() };
+    moved();
+    try {
+      return await connector.send({ ...part, ...(watched && { file: watched }) }, to, io);
+    } finally {
+      moved();
     }
   }
 
@@ -260,8 +277,8 @@ export function openDeliverer(deps: DelivererDeps) {
         lane.queue.shift();
         return 0;
       case "fenced": {
-        const waitMs = isOwn ? 0 : longestRequestMs + graceMs;
-        await recoverAttempt(db, fence(), deliveryId, new Date(clock.now()), waitMs);
+        const wait = isOwn ? { ms: 0, withFileMs: 0 } : underWayMs;
+        await recoverAttempt(db, fence(), deliveryId, new Date(clock.now()), wait);
         lane.forgetQueue(ordinal);
         return troubleMs;
       }

@@ -46,18 +46,24 @@ const laneColumns: readonly Column<Lane>[] = [
   ["after", "bigint", (lane) => lane.lastOrdinal],
 ];
 
+/** How long an attempt without an owner may still go on, or get a receipt, from its start; with a file in it longer. */
+export interface RecoveryWait {
+  ms: number;
+  withFileMs: number;
+}
+
 /**
- * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried `waitMs`
- * after their start: the request of a slow owner ends in this time, or a receipt arrives.
+ * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried when the
+ * request of a slow owner has ended.
  */
 export function recoverAttempts(
   db: Db,
   channel: string,
   partitions: readonly number[],
   now: Date,
-  waitMs: number,
+  wait: RecoveryWait,
 ): Promise<number> {
-  return recover(db, "d.channel = $4 AND d.partition = ANY ($5)", [channel, partitions], now, waitMs);
+  return recover(db, "d.channel = $5 AND d.partition = ANY ($6)", [channel, partitions], now, wait);
 }
 
 /** The same for one delivery: a former owner may commit the start of its attempt after `recoverAttempts` of the next. */
@@ -66,13 +72,13 @@ export function recoverAttempt(
   { topic, group, ownerId }: Fence,
   deliveryId: string,
   now: Date,
-  waitMs: number,
+  wait: RecoveryWait,
 ): Promise<number> {
-  const which = "d.delivery_id = $4 AND d.partition IN (SELECT bus_held($5, $6, $7))";
-  return recover(db, which, [deliveryId, topic, group, ownerId], now, waitMs);
+  const which = "d.delivery_id = $5 AND d.partition IN (SELECT bus_held($6, $7, $8))";
+  return recover(db, which, [deliveryId, topic, group, ownerId], now, wait);
 }
 
-function recover(db: Db, which: string, values: readonly unknown[], now: Date, waitMs: number): Promise<number> {
+function recover(db: Db, which: string, values: readonly unknown[], now: Date, wait: RecoveryWait): Promise<number> {
   return run(
     db,
     `WITH lost AS (
@@ -80,14 +86,16 @@ function recover(db: Db, which: string, values: readonly unknown[], now: Date, w
          attempt_started_at = NULL,
          error = CASE WHEN d.status < 'sent' THEN $3::jsonb ELSE d.error END,
          is_pending = d.status <> 'failed' AND coalesce(cardinality(d.provider_message_ids), 0) < d.part_count,
-         next_attempt_at = o.attempt_started_at + make_interval(secs => $2::float8)
+         next_attempt_at = o.attempt_started_at + make_interval(secs => CASE WHEN (
+           SELECT m.payload ->> 'type' FROM messages m WHERE m.workspace_id = d.workspace_id AND m.message_id = d.message_id
+         ) = 'file' THEN $4::float8 ELSE $2::float8 END)
        FROM deliveries o
        WHERE ${which} AND d.is_pending AND d.attempt_started_at IS NOT NULL AND o.delivery_id = d.delivery_id
        RETURNING d.delivery_id, d.attempts, o.attempt_started_at AS started_at
      )
      INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, error)
      SELECT delivery_id, attempts, started_at, $1, 'unknown', $3::jsonb FROM lost ON CONFLICT DO NOTHING`,
-    [now, waitMs / 1000, JSON.stringify(processEnded), ...values],
+    [now, wait.ms / 1000, JSON.stringify(processEnded), wait.withFileMs / 1000, ...values],
   );
 }
 

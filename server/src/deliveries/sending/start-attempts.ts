@@ -34,7 +34,7 @@ export interface StartedDelivery {
 /** Bytes that an author's name adds to a text: 200 characters of up to 4 bytes, and `: `. */
 const authorRoom = 802;
 
-/** A text of more bytes may be sent in several parts. */
+/** A text of more bytes may be sent in several parts, and so may a file with its caption. */
 export function onePartBytes({ maxTextLength }: Pick<Capabilities, "maxTextLength">): number {
   return maxTextLength - authorRoom;
 }
@@ -93,7 +93,8 @@ WITH started AS (
     retry_from = coalesce(d.retry_from, now()),
     status = greatest(d.status, 'in_transit'),
     status_before = d.status,
-    part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 THEN greatest(d.part_count, 2) ELSE d.part_count END,
+    part_count = CASE WHEN octet_length(m.payload ->> 'text') > $6 OR m.payload ->> 'type' = 'file' AND (m.payload ? 'caption' OR m.direction = 'inbound')
+      THEN greatest(d.part_count, 2) ELSE d.part_count END,
     started_at = CASE WHEN d.status < 'in_transit' THEN $2::timestamptz ELSE d.started_at END
   FROM unnest($1::uuid[]) AS i (delivery_id), messages m
   WHERE d.delivery_id = i.delivery_id AND d.is_pending AND d.attempt_started_at IS NULL

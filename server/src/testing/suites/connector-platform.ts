@@ -11,6 +11,7 @@ interface SeenMessage {
   to: string;
   kind: string;
   text: string | null;
+  media: { bytes: number | null; sha256: string | null; filename: string | null; caption: string | null } | null;
   provider_message_id: string;
   raw: unknown;
 }
@@ -24,7 +25,9 @@ const patienceMs = patient(20_000);
 export async function startTestPlatform(channel: string, simulatorAccount: object) {
   const simulator = await startSimulator({ accounts: [simulatorAccount], enforceWindow: false, seed: "conformance" });
   const client = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
-  const io: ConnectorIo = { http: client.http, clock: systemClock, random: Math.random, timeoutMs: patienceMs };
+  const { http, read } = client;
+  const timeouts = { timeoutMs: patienceMs, fileTimeoutMs: patienceMs };
+  const io: ConnectorIo = { http, read, clock: systemClock, random: Math.random, ...timeouts };
   const settings: ChannelAccountSettings = { base_url: `${simulator.url}/${channel}` };
 
   async function control(method: string, path: string, body?: object): Promise<string> {
@@ -53,6 +56,15 @@ export async function startTestPlatform(channel: string, simulatorAccount: objec
     /** The person writes to the account. */
     write: (from: string, text: string) =>
       control("POST", "inbound", { channel, from, payload: { type: "text", text } }),
+    /** The person sends a file, with these bytes. */
+    writeFile: (from: string, file: { content_type: string; filename?: string; caption?: string; content: Buffer }) =>
+      control("POST", "inbound", {
+        channel,
+        from,
+        payload: { type: "file", ...file, content: file.content.toString("base64") },
+      }),
+    /** The platform forgets the URLs, or with `all` the files, that it gave. */
+    expireMedia: (body: object) => control("POST", "media/expire", { channel, ...body }),
     /** The person reacts to a message of the account. */
     react: (from: string, message_id: string, emoji: string) =>
       control("POST", "inbound", { channel, from, payload: { type: "reaction", message_id, emoji } }),

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { Readable } from "node:stream";
 import { before, beforeEach } from "node:test";
 import type { MessagePayload } from "../../../../contract/src/payloads.ts";
-import type { ConnectorIo, OutboundPart, SendOutcome } from "../../connectors/connector.ts";
+import type { ConnectorIo, OutboundFile, OutboundPart, SendOutcome } from "../../connectors/connector.ts";
 import { type ChannelAccountId, newId } from "../../lib/ids.ts";
 import { closeAfterTests } from "../close-after-tests.ts";
 import { startTestPlatform, type TestPlatform } from "./connector-platform.ts";
@@ -11,6 +12,21 @@ import type { ConnectorSubject } from "./connector-suite.ts";
 /** In every text: only the platform may see it. */
 export const canary = "canary of what was said";
 export const text = { type: "text", text: canary } as const;
+
+/** Some bytes that are called a file of this type. */
+export function outboundFile(
+  kind: string,
+  contentType: string,
+  bytes = Buffer.from(`${contentType}\r\n--`),
+): OutboundFile {
+  return {
+    kind,
+    contentType,
+    filename: 'the "offer".pdf',
+    bytes: bytes.length,
+    open: async () => Readable.from([bytes]),
+  };
+}
 
 export type Steps<C> = ReturnType<typeof openSteps<C>>;
 
@@ -42,6 +58,7 @@ export function openSteps<C>(subject: ConnectorSubject<C>) {
       payload,
       quotedProviderMessageId: null,
       targetProviderMessageId: null,
+      ...(payload.type === "file" && { file: outboundFile("document", "application/pdf") }),
       ...rest,
     };
   }

@@ -6,6 +6,7 @@ import { suite } from "node:test";
 import type { MessagePayload, PayloadType } from "../../../../contract/src/payloads.ts";
 import type { Connector } from "../../connectors/connector.ts";
 import { connectingSuite } from "./connector-connecting-suite.ts";
+import { fileSuite } from "./connector-file-suite.ts";
 import { sendingSuite } from "./connector-sending-suite.ts";
 import { webhookSuite } from "./connector-webhooks-suite.ts";
 
@@ -40,5 +41,6 @@ export function connectorSuite<Credentials>(subject: ConnectorSubject<Credential
   const { channel } = subject.connector;
   suite(`the ${channel} connector, receiving`, () => webhookSuite(subject));
   suite(`the ${channel} connector, sending`, () => sendingSuite(subject));
+  suite(`the ${channel} connector, files`, () => fileSuite(subject));
   suite(`the ${channel} connector, connecting`, () => connectingSuite(subject));
 }
