@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { before, describe, test } from "node:test";
-import { ApiError, type Client } from "../client/src/client.ts";
+import { WebSocket } from "ws";
+import { ApiError, type Client, type Task } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startTestS3 } from "../server/src/testing/test-s3.ts";
@@ -158,6 +160,106 @@ describe("tasks", () => {
     assert.ok(text.length >= 7_900_000, `${text.length} characters`);
     assert.ok(text.startsWith("Ação"));
   });
+});
+
+describe("a socket of one task", () => {
+  const opened = closeAfterTests();
+  let hub: TestHub;
+  let home: Workspace;
+  let abroad: Workspace;
+
+  before(async () => {
+    hub = opened.use(await startTestHub({ env: { TASKS_PER_USER: "1" } }));
+    [home, abroad] = [await firstWorkspace(hub), await anotherWorkspace(hub)];
+  });
+
+  /** One that runs for a while, and one that waits for it. */
+  async function startTwo(client: Client): Promise<[running: string, waiting: string]> {
+    const long = await upload(client, "long.txt", "A line of a long text.\n".repeat(600_000));
+    const running = (await client.documents.extract(long.file_id)).task_id;
+    const short = await upload(client, "short.txt", "oi");
+    return [running, (await client.documents.extract(short.file_id)).task_id];
+  }
+
+  test("shows the present state first, each change, and closes with 1000 at the end", async () => {
+    const { client, token } = home.member;
+    const [running, waiting] = await startTwo(client);
+    const watched = [await watch(running, token), await watch(waiting, token)];
+    for (const { frames, closed } of watched) {
+      assert.deepEqual(await closed, { code: 1000, reason: "the task has ended" });
+      const tasks = frames.map(({ task }) => task);
+      assert.deepEqual([tasks.at(-1)!.status, tasks.at(-1)!.progress], ["completed", 100]);
+      assert.ok(tasks.every((task) => !("result" in task)));
+      for (const [index, { progress }] of tasks.entries()) assert.ok(progress >= (tasks[index - 1]?.progress ?? 0));
+    }
+    assert.equal(watched[1]!.frames[0]!.task.status, "pending");
+    // One that has ended: its state, and the close.
+    const late = await watch(waiting, token);
+    assert.deepEqual(await late.closed, { code: 1000, reason: "the task has ended" });
+    assert.deepEqual(
+      late.frames.map(({ task }) => task.status),
+      ["completed"],
+    );
+  });
+
+  test("is for the task's user and for admins, with the scope", async () => {
+    const { member, admin, agent, outsider } = home;
+    const [running, waiting] = await startTwo(member.client);
+    const key = async (scopes: ("tasks:read" | "events:read")[]) =>
+      (await member.client.apiKeys.create({ name: "watches", scopes })).key;
+    for (const token of [member.token, admin.token, await key(["tasks:read"])]) {
+      const { frames } = await watch(waiting, token);
+      await until("it shows the task", () => frames[0]?.task.task_id === waiting);
+    }
+    for (const token of [agent.token, outsider.token, abroad.admin.token]) {
+      assert.deepEqual(await refusal(waiting, token), [404, "TASK_NOT_FOUND"]);
+    }
+    assert.deepEqual(await refusal("nothing", member.token), [404, "TASK_NOT_FOUND"]);
+    assert.deepEqual(await refusal(waiting, "wrong"), [401, "AUTH_INVALID"]);
+    assert.deepEqual(await refusal(waiting, await key(["events:read"])), [403, "FORBIDDEN"]);
+    await member.client.tasks.cancel(waiting);
+    await member.client.tasks.cancel(running);
+  });
+
+  test("closes when the task is cancelled, or the credential is revoked", async () => {
+    const { client } = home.member;
+    const [running, waiting] = await startTwo(client);
+    const { key, api_key_id } = await client.apiKeys.create({ name: "watches", scopes: ["tasks:read"] });
+    const byKey = await watch(waiting, key);
+    await client.apiKeys.revoke(api_key_id);
+    assert.equal((await byKey.closed).code, 4401);
+    const watched = await watch(waiting, home.member.token);
+    await client.tasks.cancel(waiting);
+    assert.equal((await watched.closed).code, 1000);
+    assert.equal(watched.frames.at(-1)!.task.status, "cancelled");
+    await client.tasks.cancel(running);
+  });
+
+  const urlOf = (taskId: string) => `${hub.url.replace(/^http/, "ws")}/ws/tasks/${taskId}`;
+
+  async function watch(taskId: string, token: string) {
+    const socket = new WebSocket(urlOf(taskId), ["bearer", token]);
+    const frames: { type: string; task: Task }[] = [];
+    const closed = Promise.withResolvers<{ code: number; reason: string }>();
+    socket.on("message", (data: Buffer) => frames.push(JSON.parse(data.toString())));
+    socket.on("close", (code, reason) => closed.resolve({ code, reason: reason.toString() }));
+    opened.defer(() => socket.terminate());
+    await once(socket, "open");
+    return { frames, closed: closed.promise };
+  }
+
+  /** Status and code of the response to the handshake. */
+  function refusal(taskId: string, token: string): Promise<[status: number, code: string]> {
+    const socket = new WebSocket(urlOf(taskId), { headers: { authorization: `Bearer ${token}` } });
+    return new Promise((resolve, reject) => {
+      socket.on("error", reject);
+      socket.on("open", () => reject(new Error("It was opened.")));
+      socket.on("unexpected-response", async (_request, response) => {
+        const body = JSON.parse((await response.toArray()).join(""));
+        resolve([response.statusCode!, body.error.code]);
+      });
+    });
+  }
 });
 
 const { describe: withS3 } = testsThatNeed("versitygw");

@@ -60,13 +60,20 @@ export class Clients {
     return this.#clients.size;
   }
 
-  /** Throws AUTH_… and OVERLOADED as for any request, FORBIDDEN without the scopes, RATE_LIMIT_EXCEEDED. */
-  async admit(authorization: string | undefined, address: string): Promise<Admission> {
+  /**
+   * Throws AUTH_… and OVERLOADED as for any request, FORBIDDEN without the scopes, RATE_LIMIT_EXCEEDED. A place for what is
+   * no client of the feed has other scopes.
+   */
+  async admit(
+    authorization: string | undefined,
+    address: string,
+    requireScopes: (principal: Principal) => void = requireFeedScopes,
+  ): Promise<Admission> {
     if (this.#isClosed) {
       throw new RequestError("OVERLOADED", "The hub is stopping. Connect again.", { retryAfterSeconds: 1 });
     }
     const principal = await this.#deps.authenticate(authorization);
-    requireFeedScopes(principal);
+    requireScopes(principal);
     if (this.#taken >= this.#deps.maxClients) {
       const message = "This process serves as many sockets and event streams as it can. Connect again later.";
       throw new RequestError("OVERLOADED", message, { retryAfterSeconds: 10 });

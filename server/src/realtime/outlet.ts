@@ -32,6 +32,8 @@ const closeReasons = {
   /** The user or the IP address has too many sockets: close one first. For web pages, which cannot read a 429. */
   crowded: { code: 4429, reason: "too many sockets of this user or IP address" },
   broken: { code: 1011, reason: "events could not be read" },
+  /** Of a socket that shows one task. */
+  ended: { code: 1000, reason: "the task has ended" },
   stopping: { code: 1001, reason: "the hub is stopping" },
 } as const satisfies Record<string, { code: number; reason: string }>;
 

@@ -15,6 +15,7 @@ import type { ConversationId } from "../lib/ids.ts";
 import type { Log } from "../lib/postgres.ts";
 import type { RateLimits } from "../lib/rate-limits/rate-limits.ts";
 import type { Signals } from "../signals/signals.ts";
+import type { TaskNotifier } from "../tasks/tasks.ts";
 import type { Client } from "./client.ts";
 import type { ClientLimits } from "./client-limits.ts";
 import { Clients } from "./clients.ts";
@@ -26,6 +27,7 @@ import { Presence } from "./presence.ts";
 import type { OutwardFrame } from "./socket-connection.ts";
 import { refuse, refuseUnknown, Sockets, type SocketsDeps } from "./sockets.ts";
 import { openStreams } from "./streams.ts";
+import { TaskSockets } from "./task-sockets.ts";
 
 interface RealtimeDeps {
   /** Sees all workspaces: who may see what is decided here. */
@@ -33,6 +35,7 @@ interface RealtimeDeps {
   dbOf: (workspaceId: string) => RequestDb;
   eventNotifier: EventNotifier;
   typingNotifier: TypingNotifier;
+  taskNotifier: TaskNotifier;
   fanout: Fanout;
   clock: Clock;
   log: Log;
@@ -59,14 +62,23 @@ export function openRealtime(deps: RealtimeDeps, { origins, maxClients, limits, 
   const presence = new Presence({ db, fanout, feeds, clock, log });
   const clients = new Clients({ feeds, authenticate, recheck, clock, log, maxClients, limits, presence });
   const onFrame = (client: Client, frame: OutwardFrame) => handleFrame(deps, client, frame);
-  const sockets = new Sockets({ clients, clock, log, origins, clientAddress, onFrame });
+  const ofSockets = { clients, clock, log, origins, clientAddress };
+  const sockets = new Sockets({ ...ofSockets, onFrame });
+  const taskSockets = new TaskSockets({ ...ofSockets, db, recheck, taskNotifier: deps.taskNotifier });
   const stopTyping = publishTyping({ typingNotifier, feeds });
-  const stopIdentity = fanout.subscribe(identityChannel, (id) => void clients.changed(id));
+  const stopIdentity = fanout.subscribe(identityChannel, (id) => {
+    void clients.changed(id);
+    taskSockets.changed(id);
+  });
   const stopReconnect = fanout.onReconnect(() => void clients.recheckAll());
 
   return {
     attach(server: Server): void {
-      onUpgrade(server, (request, stream, head) => void sockets.upgrade(request, stream, head));
+      onUpgrade(server, (request, stream, head) => {
+        const taskId = taskOf(request);
+        if (taskId === null) void sockets.upgrade(request, stream, head);
+        else void taskSockets.upgrade(request, stream, head, taskId);
+      });
     },
     admitStream: openStreams({ clients, clock, log }),
     count: () => clients.count(),
@@ -74,6 +86,7 @@ export function openRealtime(deps: RealtimeDeps, { origins, maxClients, limits, 
       stopIdentity();
       stopReconnect();
       stopTyping();
+      await taskSockets.close();
       await clients.close();
       await sockets.close();
       await presence.close();
@@ -102,8 +115,17 @@ function onUpgrade(server: Server, answer: Upgrade): void {
   });
 }
 
-function isForSockets({ url }: IncomingMessage): boolean {
-  return url?.split("?", 1)[0] === "/ws";
+function isForSockets(request: IncomingMessage): boolean {
+  return pathOf(request) === "/ws" || taskOf(request) !== null;
+}
+
+/** What is named as the id of a task; null for another path. */
+function taskOf(request: IncomingMessage): string | null {
+  return /^\/ws\/tasks\/([^/]+)$/.exec(pathOf(request))?.[1] ?? null;
+}
+
+function pathOf({ url = "" }: IncomingMessage): string {
+  return url.split("?", 1)[0]!;
 }
 
 function asksForSocket(request: IncomingMessage): boolean {

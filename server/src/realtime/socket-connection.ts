@@ -29,7 +29,7 @@ interface SocketParts {
 export type OutwardFrame = ClientFrame & { type: "read" | "typing" };
 
 export const heartbeatSeconds = 30;
-const maxSilentBeats = 3;
+export const maxSilentBeats = 3;
 /** How long a new socket waits for its client's first frame, which says where to begin. */
 const startWithinSeconds = 5;
 /** Beyond the end of every feed: resuming from there is a GAP with the reason unknown. */

@@ -24,13 +24,7 @@ const closeWaitMs = 1_000;
 export class Sockets {
   readonly #deps: SocketsDeps;
   readonly #connections = new Map<WebSocket, SocketConnection>();
-  readonly #server = new WebSocketServer({
-    noServer: true,
-    clientTracking: false,
-    maxPayload: maxFrameBytes,
-    perMessageDeflate: false,
-    handleProtocols: (offered) => (offered.has("bearer") ? "bearer" : false),
-  });
+  readonly #server = openSocketServer();
   readonly #beating: Repeated;
   /** Shared by all sockets: a closure of each would keep its upgrade request in memory. */
   readonly #onMessage: (this: WebSocket, data: Buffer, isBinary: boolean) => void;
@@ -60,8 +54,7 @@ export class Sockets {
     const onError = () => stream.destroy();
     stream.on("error", onError);
     try {
-      // Source: RFC 6455, 4.1.
-      if (request.httpVersion !== "1.1") throw invalid("Open a socket with HTTP/1.1.");
+      requireHttp11(request);
       requireOwnOrigin(request, origins);
       const { authorization, cursor } = readHandshake(request);
       const admission = await clients.admit(authorization, clientAddress(request));
@@ -83,30 +76,15 @@ export class Sockets {
       connection.begin(cursor);
     } catch (error) {
       if (!(error instanceof RequestError)) log.error({ err: error }, "a socket could not be opened");
-      if (isShownByClose(request, error)) this.#closeCrowded(request, stream, head);
-      else refuse(stream, error);
+      refuseUpgrade(this.#server, { request, stream, head }, error);
     }
   }
 
   /** Call it after `Clients.close`. Cuts the sockets that do not close in time. */
   async close(): Promise<void> {
     await this.#beating.close();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const resolveIfEmpty = () => this.#connections.size === 0 && resolve();
-    for (const socket of this.#connections.keys()) socket.once("close", () => setImmediate(resolveIfEmpty));
-    resolveIfEmpty();
-    const timer = setTimeout(resolve, closeWaitMs);
-    await promise;
-    clearTimeout(timer);
-    for (const socket of this.#connections.keys()) socket.terminate();
+    await endSockets([...this.#connections.keys()]);
     this.#server.close();
-  }
-
-  #closeCrowded(request: IncomingMessage, stream: Duplex, head: Buffer): void {
-    this.#server.handleUpgrade(request, stream as never, head, (socket) => {
-      socket.on("error", onSocketError);
-      socketOutlet(socket, stream).close("crowded");
-    });
   }
 
   async #beat(): Promise<void> {
@@ -117,13 +95,52 @@ export class Sockets {
 
 function onSocketError(): void {}
 
+export function openSocketServer(): WebSocketServer {
+  return new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    maxPayload: maxFrameBytes,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => (offered.has("bearer") ? "bearer" : false),
+  });
+}
+
+/** Waits for sockets that are being closed, and cuts those that do not close in time. */
+export async function endSockets(sockets: readonly WebSocket[]): Promise<void> {
+  const open = sockets.filter((socket) => socket.readyState !== socket.CLOSED);
+  const closed = open.map((socket) => new Promise<void>((resolve) => void socket.once("close", () => resolve())));
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, closeWaitMs);
+  await Promise.race([Promise.all(closed), late]);
+  clearTimeout(timer);
+  for (const socket of open) if (socket.readyState !== socket.CLOSED) socket.terminate();
+}
+
+/** Source: RFC 6455, 4.1. */
+export function requireHttp11({ httpVersion }: IncomingMessage): void {
+  if (httpVersion !== "1.1") throw invalid("Open a socket with HTTP/1.1.");
+}
+
+export function refuseUpgrade(
+  server: WebSocketServer,
+  { request, stream, head }: { request: IncomingMessage; stream: Duplex; head: Buffer },
+  error: unknown,
+): void {
+  if (isShownByClose(request, error)) {
+    server.handleUpgrade(request, stream as never, head, (socket) => {
+      socket.on("error", onSocketError);
+      socketOutlet(socket, stream).close("crowded");
+    });
+  } else refuse(stream, error);
+}
+
 /** Web pages see close codes, but not the response to a handshake. */
 function isShownByClose({ headers }: IncomingMessage, error: unknown): boolean {
   return headers.origin !== undefined && error instanceof RequestError && error.code === "RATE_LIMIT_EXCEEDED";
 }
 
 export function refuseUnknown(stream: Duplex): void {
-  refuse(stream, new RequestError("RESOURCE_NOT_FOUND", "Sockets open at /ws."));
+  refuse(stream, new RequestError("RESOURCE_NOT_FOUND", "Sockets open at /ws and /ws/tasks/{task_id}."));
 }
 
 export function refuse(stream: Duplex, error: unknown): void {

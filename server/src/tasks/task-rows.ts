@@ -53,6 +53,12 @@ export async function readResult(db: Db, taskId: string): Promise<string | null>
   return row?.result ?? null;
 }
 
+/** Whether the caller sees a task of its workspace. */
+export function mayWatch(viewer: Viewer, { user_id }: Pick<TaskRow, "user_id">): boolean {
+  const [, userId] = viewerOf(viewer);
+  return userId === null || userId === user_id;
+}
+
 /** Those of `taskIds` that are there, without a check of who may see them. */
 export function readTasks(db: Db, taskIds: readonly string[]): Promise<TaskRow[]> {
   return all(db, `SELECT ${columns} FROM tasks t WHERE t.task_id = ANY ($1)`, [taskIds]);

@@ -14,5 +14,14 @@ export {
   TryLater,
 } from "./task.ts";
 export { openTaskNotifier, type TaskNotifier } from "./task-notifier.ts";
-export { cancelTask, findTask, listTasks, readResult, readTasks, showTask, type TaskRow } from "./task-rows.ts";
+export {
+  cancelTask,
+  findTask,
+  listTasks,
+  mayWatch,
+  readResult,
+  readTasks,
+  showTask,
+  type TaskRow,
+} from "./task-rows.ts";
 export { TaskRunner, type TaskRunnerDeps } from "./task-runner.ts";
