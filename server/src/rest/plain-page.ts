@@ -25,7 +25,6 @@ export function plainPage(title: string, body: string): string {
 <head>
 <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">
 <title>${escapeHtml(title)} – Chat4All</title>
-<link rel="icon" href="data:,">
 <style>${style}</style>
 </head>
 <body>

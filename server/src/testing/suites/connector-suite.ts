@@ -4,7 +4,7 @@
  */
 import { suite } from "node:test";
 import type { MessagePayload, PayloadType } from "../../../../contract/src/payloads.ts";
-import type { Connector } from "../../connectors/connector.ts";
+import type { Capabilities, Connector } from "../../connectors/connector.ts";
 import { connectingSuite } from "./connector-connecting-suite.ts";
 import { fileSuite } from "./connector-file-suite.ts";
 import { sendingSuite } from "./connector-sending-suite.ts";
@@ -41,6 +41,7 @@ export function connectorSuite<Credentials>(subject: ConnectorSubject<Credential
   const { channel } = subject.connector;
   suite(`the ${channel} connector, receiving`, () => webhookSuite(subject));
   suite(`the ${channel} connector, sending`, () => sendingSuite(subject));
-  suite(`the ${channel} connector, files`, () => fileSuite(subject));
+  const capabilities: Capabilities = subject.connector.capabilities;
+  if (capabilities.payloads.includes("file")) suite(`the ${channel} connector, files`, () => fileSuite(subject));
   suite(`the ${channel} connector, connecting`, () => connectingSuite(subject));
 }
