@@ -2,10 +2,10 @@
 import { fstatSync, readSync } from "node:fs";
 import { inputFd, runLimited } from "../lib/limited-process-child.ts";
 import { languageOf } from "./describe.ts";
-import { DocumentError } from "./document-error.ts";
 import { type DocumentKind, headBytes, kindOf } from "./kinds.ts";
-import type { ProcessMessage, ReadFailure } from "./process-message.ts";
+import type { ProcessMessage } from "./process-message.ts";
 import { Progress } from "./progress.ts";
+import { failureOf } from "./read-failure.ts";
 import type { Facts, Source } from "./reader.ts";
 import { shortTitle, TextOutput } from "./text-output.ts";
 
@@ -19,27 +19,6 @@ const readers: Record<DocumentKind, () => Promise<(source: Source) => Promise<Fa
   markdown: async () => (await import("./readers/text.ts")).readMarkdown,
   text: async () => (await import("./readers/text.ts")).readText,
 };
-
-/** What a library throws while it reads is about the document. */
-function failureOf(error: unknown): ReadFailure {
-  const trace = traceOf(error instanceof DocumentError ? error.cause : error);
-  if (error instanceof DocumentError) return { code: error.code, message: error.message, trace };
-  if (error instanceof Error && noMemory.test(error.message)) {
-    return { code: "DOCUMENT_TOO_LARGE", message: "The document takes too much memory to read.", trace };
-  }
-  return { code: "DOCUMENT_CORRUPT", message: "The document cannot be read.", trace };
-}
-
-/** Of JavaScript and WebAssembly; `memory access out of bounds` is a fault of another kind. */
-const noMemory = /allocat|out of memory|grow|OOM|invalid (string|array|typed array) length/i;
-
-const maxTraceLength = 5_000;
-
-function traceOf(error: unknown): string {
-  if (!(error instanceof Error)) return "";
-  const frames = error.stack?.split("\n").filter((line) => /^ +at /.test(line)) ?? [];
-  return [error.name, ...frames].join("\n").slice(0, maxTraceLength);
-}
 
 await runLimited(async ({ report, write }) => {
   const send = (message: ProcessMessage) => report(message);

@@ -47,6 +47,7 @@ export class Pdf {
       return use({
         text: () => this.#textOf(page),
         render: (dpi, maxPixels) => this.#render(page, dpi, maxPixels),
+        renderWithin: (side) => this.#renderWithin(page, side),
       });
     } finally {
       this.#pdfium.FPDF_ClosePage(page);
@@ -69,19 +70,46 @@ export class Pdf {
   }
 
   #render(page: number, dpi: number, maxPixels: number): Uint8Array | null {
-    const pdfium = this.#pdfium;
-    const [widthPoints, heightPoints] = [pdfium.FPDF_GetPageWidthF(page), pdfium.FPDF_GetPageHeightF(page)];
+    const { widthPoints, heightPoints } = this.#sizeOf(page);
     const scale = Math.min(dpi / pointsPerInch, Math.sqrt(maxPixels / (widthPoints * heightPoints)));
+    return this.#draw(page, scale, grayBitmap, pnmImage);
+  }
+
+  #renderWithin(page: number, side: number): PageImage {
+    const { widthPoints, heightPoints } = this.#sizeOf(page);
+    const scale = side / Math.max(widthPoints, heightPoints);
+    return this.#draw(page, scale, bgraBitmap, (pixels, width, height, stride) => {
+      const image = { pixels: new Uint8Array(4 * width * height), width, height };
+      for (let row = 0; row < height; row += 1) {
+        image.pixels.set(pixels.subarray(row * stride, row * stride + 4 * width), row * 4 * width);
+      }
+      return image;
+    });
+  }
+
+  #sizeOf(page: number): { widthPoints: number; heightPoints: number } {
+    const pdfium = this.#pdfium;
+    return { widthPoints: pdfium.FPDF_GetPageWidthF(page), heightPoints: pdfium.FPDF_GetPageHeightF(page) };
+  }
+
+  #draw<Result>(
+    page: number,
+    scale: number,
+    format: number,
+    use: (pixels: Uint8Array, width: number, height: number, stride: number) => Result,
+  ): Result {
+    const pdfium = this.#pdfium;
+    const { widthPoints, heightPoints } = this.#sizeOf(page);
     const width = Math.max(1, Math.floor(widthPoints * scale));
     const height = Math.max(1, Math.floor(heightPoints * scale));
-    const bitmap = pdfium.FPDFBitmap_CreateEx(width, height, grayBitmap, 0, 0);
+    const bitmap = pdfium.FPDFBitmap_CreateEx(width, height, format, 0, 0);
     if (bitmap === 0) throw outOfMemory();
     try {
       pdfium.FPDFBitmap_FillRect(bitmap, 0, 0, width, height, white);
       pdfium.FPDF_RenderPageBitmap(bitmap, page, 0, 0, width, height, 0, withAnnotations);
       const stride = pdfium.FPDFBitmap_GetStride(bitmap);
       const address = pdfium.FPDFBitmap_GetBuffer(bitmap);
-      return pnmImage(pdfium.pdfium.HEAPU8.subarray(address, address + stride * height), width, height, stride);
+      return use(pdfium.pdfium.HEAPU8.subarray(address, address + stride * height), width, height, stride);
     } finally {
       pdfium.FPDFBitmap_Destroy(bitmap);
     }
@@ -111,11 +139,21 @@ export interface PdfPage {
   text(): string;
   /** A PNM image in shades of gray, with at most `maxPixels`. Null when the page is blank. */
   render(dpi: number, maxPixels: number): Uint8Array | null;
+  /** In colour, whose longer side has `side` pixels. */
+  renderWithin(side: number): PageImage;
+}
+
+export interface PageImage {
+  /** Rows of blue, green, red and alpha, one byte each. */
+  pixels: Uint8Array;
+  width: number;
+  height: number;
 }
 
 const utf16 = new TextDecoder("utf-16le");
 const pointsPerInch = 72;
 const grayBitmap = 1;
+const bgraBitmap = 4;
 const white = 0xffffffff;
 const withAnnotations = 1;
 /** Of 255: an image with less is blank. */

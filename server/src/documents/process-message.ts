@@ -23,7 +23,7 @@ const mark = Type.Object({
   offset: count,
 });
 
-const failure = Type.Object({
+export const failure = Type.Object({
   code: Type.Enum(documentErrorCodes),
   message: Type.String({ maxLength: 1_000 }),
   /** Where an error of a library came from, without its message, which may quote the document. */

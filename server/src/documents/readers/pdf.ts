@@ -3,18 +3,12 @@ import { DocumentError } from "../document-error.ts";
 import { Ocr } from "../ocr.ts";
 import { loadPdfium, Pdf } from "../pdfium.ts";
 import type { Facts, Source } from "../reader.ts";
-import { checkFileSize, readInto } from "./read-whole.ts";
+import { checkFileSize, type InputFile, readInto } from "./read-whole.ts";
 
 /** Text page by page. A page without any is rendered, and its text recognised. */
 export async function readPdf(source: Source): Promise<Facts> {
-  const { output, progress, sizeBytes } = source;
-  checkFileSize(source);
-  const pdf = new Pdf(await loadPdfium(), sizeBytes, (memory) => {
-    readInto(source, memory);
-    // PDFium would read what is left of a truncated file.
-    if (!Buffer.from(memory.subarray(-trailerWithinBytes)).includes("%%EOF")) throw incomplete();
-  });
-  if (pdf.pageCount <= 0) throw new DocumentError("DOCUMENT_CORRUPT", "The document has no pages.");
+  const { output, progress } = source;
+  const pdf = await openPdf(source);
   if (pdf.pageCount > maxPages) {
     throw new DocumentError("DOCUMENT_TOO_LARGE", `The document has more than ${maxPages} pages.`);
   }
@@ -33,6 +27,18 @@ export async function readPdf(source: Source): Promise<Facts> {
     output.append(ocr.recognize(image, { dpi: renderDpi, onProgress }) ?? "");
   }
   return { title: pdf.title };
+}
+
+/** Throws a `DocumentError` for a file that is incomplete or has no pages. */
+export async function openPdf(file: InputFile): Promise<Pdf> {
+  checkFileSize(file);
+  const pdf = new Pdf(await loadPdfium(), file.sizeBytes, (memory) => {
+    readInto(file, memory);
+    // PDFium would read what is left of a truncated file.
+    if (!Buffer.from(memory.subarray(-trailerWithinBytes)).includes("%%EOF")) throw incomplete();
+  });
+  if (pdf.pageCount <= 0) throw new DocumentError("DOCUMENT_CORRUPT", "The document has no pages.");
+  return pdf;
 }
 
 /** Programs write the end mark last, but some append a little. */
