@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { before, describe, test } from "node:test";
 import { WebSocket } from "ws";
-import { ApiError, type Client, type Task } from "../client/src/client.ts";
+import { ApiError, type Client } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startTestS3 } from "../server/src/testing/test-s3.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Listener, listen } from "./src/listener.ts";
+import { watchTask } from "./src/watch-task.ts";
 import { anotherWorkspace, firstWorkspace, type Workspace } from "./src/workspace.ts";
 
 const isError = (status: number, code: string) => (error: unknown) => {
@@ -237,16 +237,7 @@ describe("a socket of one task", () => {
 
   const urlOf = (taskId: string) => `${hub.url.replace(/^http/, "ws")}/ws/tasks/${taskId}`;
 
-  async function watch(taskId: string, token: string) {
-    const socket = new WebSocket(urlOf(taskId), ["bearer", token]);
-    const frames: { type: string; task: Task }[] = [];
-    const closed = Promise.withResolvers<{ code: number; reason: string }>();
-    socket.on("message", (data: Buffer) => frames.push(JSON.parse(data.toString())));
-    socket.on("close", (code, reason) => closed.resolve({ code, reason: reason.toString() }));
-    opened.defer(() => socket.terminate());
-    await once(socket, "open");
-    return { frames, closed: closed.promise };
-  }
+  const watch = async (taskId: string, token: string) => opened.use(await watchTask(hub.url, taskId, token));
 
   /** Status and code of the response to the handshake. */
   function refusal(taskId: string, token: string): Promise<[status: number, code: string]> {

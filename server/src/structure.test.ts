@@ -113,8 +113,9 @@ test("folders that have an entrance are imported through it", () => {
     "webhook-endpoints",
     "tasks",
   ];
-  // For tests: the bounds of guesses, an authenticator app, and clients that are no sockets.
+  // For tests: the bounds of guesses, an authenticator app, a renderer of pages, and clients that are no sockets.
   const allowed = [
+    "documents/pdfium.ts",
     ...["log-in/guesses.ts", "log-in/totp/one-time-code.ts"],
     ...["client.ts", "frames.ts", "live-feeds.ts", "outlet.ts"].map((name) => `realtime/${name}`),
   ];

@@ -14,8 +14,8 @@ import {
   makeXlsx,
   paragraph,
 } from "../testing/test-documents.ts";
+import { scanOf } from "../testing/test-scan.ts";
 import { type DocumentProgress, type ExtractedText, extractText } from "./documents.ts";
-import { loadPdfium, Pdf } from "./pdfium.ts";
 
 const opened = closeAfterTests();
 const folder = opened.adopt(await mkdtemp(join(tmpdir(), "documents-")), (path) => rm(path, { recursive: true }));
@@ -260,12 +260,3 @@ test("a document without text has an empty one", async () => {
     assert.deepEqual([text, words, language, title], ["", 0, null, null], name);
   }
 });
-
-/** A page with these lines, as a scanner sees it. */
-async function scanOf(pages: string[][]): Promise<{ pixels: Uint8Array; width: number; height: number }> {
-  const file = makePdf(pages);
-  const pdf = new Pdf(await loadPdfium(), file.length, (memory) => memory.set(file));
-  const image = Buffer.from(pdf.withPage(0, (page) => page.render(200, 10_000_000))!);
-  const [header = "", width, height] = /^P5\n(\d+) (\d+)\n255\n/.exec(image.toString("latin1", 0, 100)) ?? [];
-  return { pixels: image.subarray(header.length), width: Number(width), height: Number(height) };
-}
