@@ -55,6 +55,10 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
      FROM (SELECT webhook_id FROM webhooks WHERE workspace_id = $1 LIMIT 1) w WHERE workspace_id = $1 AND lane_id IS NOT NULL`,
     [workspaceId],
   );
+  await owner.all("INSERT INTO llm_usage (workspace_id, user_id, day, tokens) VALUES ($1, $2, '2026-01-01', 7)", [
+    workspaceId,
+    member.userId,
+  ]);
   await owner.all(
     `INSERT INTO address_verifications (verification_id, workspace_id, user_id, channel, identifier, code_hash, expires_at)
      VALUES ($1, $2, $3, 'telegram', '1', $4, now())`,

@@ -11,6 +11,7 @@ import { repeat } from "./lib/repeat.ts";
 import { deleteOldPasswordResets, deleteOldTries, deleteOldUsedValues } from "./log-in/log-in.ts";
 import { dropOldPartitions, makeMissingPartitions } from "./partitions.ts";
 import { resealOld } from "./sealed-columns.ts";
+import { deleteOldLlmUsage } from "./summaries/summaries.ts";
 import { deleteOldTasks } from "./tasks/tasks.ts";
 import { deleteOldInvitations } from "./users/users.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -64,6 +65,7 @@ const jobs: readonly Job[] = [
   deletingOld("early receipts", 60 * minute, deleteOldEarlyReceipts),
   deletingOld("address verifications", 60 * minute, deleteOldVerifications),
   deletingOld("sessions", 60 * minute, deleteOldSessions),
+  deletingOld("use of the language model", 60 * minute, deleteOldLlmUsage),
   deletingOld("invitations", 60 * minute, deleteOldInvitations),
   deletingOld("password resets", 60 * minute, deleteOldPasswordResets),
 ];

@@ -62,6 +62,7 @@ test("the request role has the privileges that it needs on each table, and no mo
     idempotency_keys: "SID",
     invitations: "SIU",
     lanes: "S",
+    llm_usage: "S",
     login_identities: "SD",
     members: "SIUD",
     messages: "SI",
@@ -131,7 +132,7 @@ test("a foreign key between tables of workspaces includes the workspace on both 
       .sort(),
     Object.keys(otherwiseKept),
   );
-  assert.equal(keys.filter(({ is_whole }) => is_whole).length, 24);
+  assert.equal(keys.filter(({ is_whole }) => is_whole).length, 25);
 });
 
 /** Tables without a workspace column, with what keeps their rows within one workspace. */

@@ -5,6 +5,7 @@ import { type Env, type EnvReader, type EnvRow, envReader, mergeEnv, readEnvFile
 import { type EnvNames, unknownVariables } from "../lib/env-unknown.ts";
 import { readFiles } from "./files.ts";
 import { readLimits, readTrustedProxies } from "./limits.ts";
+import { readLlm } from "./llm.ts";
 import { readMail, readProviders } from "./log-in.ts";
 import { readRegistration } from "./registration.ts";
 import { readSecrets } from "./secrets.ts";
@@ -92,6 +93,7 @@ function readConfig(read: EnvReader) {
     },
     files: readFiles(read),
     tasks: readTasks(read),
+    llm: readLlm(read),
     /** `null`: processes notify each other through the database. */
     redisUrl: read.optional(
       "REDIS_URL",
@@ -293,7 +295,7 @@ function connectorRole(name: string): Role | undefined {
 }
 
 const names: Omit<EnvNames, "known"> = {
-  later: ["KAFKA_BROKERS", "CASSANDRA_CONTACT_POINTS", "S3_ENDPOINT", "LLM_BASE_URL", "LLM_API_KEY", "LLM_MODEL"],
+  later: ["KAFKA_BROKERS", "CASSANDRA_CONTACT_POINTS", "S3_ENDPOINT"],
   families: [
     "ACCEPT_",
     "DELIVERY_",
@@ -301,6 +303,7 @@ const names: Omit<EnvNames, "known"> = {
     "RATE_LIMIT_",
     "WEBHOOKS_",
     "TASKS_",
+    "LLM_",
     "EVENTS_",
     "UNKNOWN_",
     "SIMULATOR_",

@@ -36,7 +36,7 @@ const unitSeconds: Record<string, number> = { s: 1, m: 60, h: 3_600 };
 const burstSeconds = 6;
 const highest = 1_000_000;
 
-const rateLimit: EnvKind<RateLimit | null> = {
+export const rateLimit: EnvKind<RateLimit | null> = {
   must: "a rate as in 5/s, 100/m or 1000/h, with :30 behind it for a burst of 30, or off",
   parse(value) {
     if (value === "off") return null;

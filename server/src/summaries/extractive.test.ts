@@ -82,7 +82,7 @@ describe("the quality of extractive summaries", () => {
 describe("an extractive summary", () => {
   const [article] = testGists as [TestGist];
   const signal = new AbortController().signal;
-  const deps = { textLanguage: "en", clock: systemClock, signal };
+  const deps = { model: null, textLanguage: "en", clock: systemClock, signal };
 
   test("says that it is one, and costs no tokens", async () => {
     const made = await summarize(article.text, { style: "paragraph", maxWords: 100, language: "pt" }, deps);
