@@ -141,7 +141,8 @@ test("a malformed request never leaves", async () => {
 
 test("a body is sent as it is read; a request that ends before its last byte cannot have arrived", async () => {
   await using server = await serve(async (request, response) => {
-    response.end(String((await request.toArray()).reduce((bytes, chunk) => bytes + chunk.length, 0)));
+    const chunks = await request.toArray().catch(() => []);
+    response.end(String(chunks.reduce((bytes, chunk) => bytes + chunk.length, 0)));
   });
   const send = (chunks: () => AsyncGenerator<Buffer>, bytes: number) => {
     let isSent = false;
@@ -162,6 +163,12 @@ test("a body is sent as it is read; a request that ends before its last byte can
     throw new Error("the disk failed");
   };
   await assert.rejects(send(broken, 2 * block.length), lost(false, "the disk failed"));
+
+  for (const url of ["not a URL", "http://127.0.0.1:1/", `${server.url}/early`]) {
+    const stream = Readable.from(many());
+    await server.call({ url, method: "POST", body: { stream, isSent: () => false } }).catch(() => {});
+    assert.ok(stream.destroyed, url);
+  }
 });
 
 test("a long response is read as a stream, and as slowly as its reader", async () => {

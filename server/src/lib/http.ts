@@ -117,6 +117,7 @@ export function openHttpClient(options: HttpClientOptions): OpenHttpClient {
   }
 
   const http: HttpClient = async (call) => {
+    using _ = endOfBody(call.body);
     const url = new URL(call.url);
     const agent = agentFor(url, agents);
     return await new Promise((resolve, reject) => {
@@ -165,6 +166,13 @@ export function openHttpClient(options: HttpClientOptions): OpenHttpClient {
       await Promise.all(all.map((agent) => agent.destroy()));
     },
   };
+}
+
+/** A body that was not read to its end must not keep its file open. */
+function endOfBody(body: HttpCall["body"]): DisposableStack {
+  const end = new DisposableStack();
+  if (isStreamed(body)) end.defer(() => void body.stream.destroy());
+  return end;
 }
 
 function isStreamed(body: HttpCall["body"]): body is StreamedBody {
