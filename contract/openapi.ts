@@ -888,6 +888,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/files/{id}/thumbnail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a URL of a file's thumbnail, valid for an hour
+         * @description A WebP image within 320 × 320 pixels, of an image or the first page of a PDF, without metadata such as the place of a photo. 404 while `has_thumbnail` is false.
+         *
+         *     An API key requires the scope `files:read`.
+         */
+        get: operations["getThumbnail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/documents/{id}/extract": {
         parameters: {
             query?: never;
@@ -3044,6 +3066,11 @@ export interface components {
          *       "checksum": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
          *       "status": "completed",
          *       "error": null,
+         *       "width": null,
+         *       "height": null,
+         *       "duration_ms": null,
+         *       "pages": 3,
+         *       "has_thumbnail": true,
          *       "uploaded_by": "0197a7a4-1111-7d55-8a53-0d9c3f9a6c11",
          *       "created_at": "2026-11-30T12:00:00.000Z",
          *       "completed_at": "2026-11-30T12:00:01.000Z",
@@ -3065,6 +3092,15 @@ export interface components {
                 code: string;
                 message: string;
             } | null;
+            /** @description Pixels of an image or a video, as it is shown. This and the next four are found out after the file is completed: null until then, where there is nothing to find out, and when the file cannot be read. */
+            width: number | null;
+            height: number | null;
+            /** @description Milliseconds, of audio and video. */
+            duration_ms: number | null;
+            /** @description Of a PDF. */
+            pages: number | null;
+            /** @description Whether `GET /v1/files/{id}/thumbnail` has an image of it. */
+            has_thumbnail: boolean;
             /** @description The participant who uploaded or sent it. */
             uploaded_by: string | null;
             /** Format: date-time */
@@ -6863,6 +6899,46 @@ export interface operations {
         };
     };
     downloadFile: {
+        parameters: {
+            query?: {
+                /** @description Answer 302 with the URL as `location`. */
+                redirect?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file link. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileLink"];
+                };
+            };
+            /** @description Redirect; no body. */
+            302: {
+                headers: {
+                    location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    getThumbnail: {
         parameters: {
             query?: {
                 /** @description Answer 302 with the URL as `location`. */

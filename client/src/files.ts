@@ -39,6 +39,8 @@ export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
     get: (id: string) => bodyOf<api.File>(call, "GET", `${path}/${id}`),
     /** A URL that needs no credential, for an hour. */
     download: (id: string) => bodyOf<api.FileLink>(call, "GET", `${path}/${id}/download`),
+    /** A URL of its thumbnail that needs no credential, for an hour. */
+    thumbnail: (id: string) => bodyOf<api.FileLink>(call, "GET", `${path}/${id}/thumbnail`),
     /** For small files: after an interruption all of it is sent again. */
     uploadInOneRequest(file: Blob, options: FormOptions = {}): Promise<api.File> {
       const { filename = nameOf(file), signal, ...fields } = options;

@@ -47,6 +47,15 @@ export const File = named(
     error: nullable(Type.Object({ code: Type.String(), message: Type.String() }), {
       description: "Why it was rejected; else null.",
     }),
+    width: nullable(Type.Integer(), {
+      description:
+        "Pixels of an image or a video, as it is shown. This and the next four are found out after the file is completed: null until " +
+        "then, where there is nothing to find out, and when the file cannot be read.",
+    }),
+    height: nullable(Type.Integer()),
+    duration_ms: nullable(Type.Integer(), { description: "Milliseconds, of audio and video." }),
+    pages: nullable(Type.Integer(), { description: "Of a PDF." }),
+    has_thumbnail: Type.Boolean({ description: "Whether `GET /v1/files/{id}/thumbnail` has an image of it." }),
     uploaded_by: nullable(Type.String(), { description: "The participant who uploaded or sent it." }),
     created_at: time,
     completed_at: nullable(time),
@@ -60,6 +69,11 @@ export const File = named(
     checksum: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     status: "completed",
     error: null,
+    width: null,
+    height: null,
+    duration_ms: null,
+    pages: 3,
+    has_thumbnail: true,
     uploaded_by: "0197a7a4-1111-7d55-8a53-0d9c3f9a6c11",
     created_at: "2026-11-30T12:00:00.000Z",
     completed_at: "2026-11-30T12:00:01.000Z",
@@ -177,6 +191,11 @@ const FileLink = named(
   }),
 );
 
+const redirectQuery = Type.Object(
+  { redirect: Type.Optional(Type.Boolean({ description: "Answer 302 with the URL as `location`." })) },
+  closed,
+);
+
 const read = { role: "member", scope: "files:read" } as const;
 const write = { role: "member", scope: "files:write" } as const;
 
@@ -256,10 +275,19 @@ export const files = operations("Files", {
     path: "/v1/files/{id}/download",
     summary: "Get a URL of a file's bytes, valid for an hour",
     access: read,
-    query: Type.Object(
-      { redirect: Type.Optional(Type.Boolean({ description: "Answer 302 with the URL as `location`." })) },
-      closed,
-    ),
+    query: redirectQuery,
+    answers: { 200: FileLink, 302: null },
+    errors: [409],
+  },
+  getThumbnail: {
+    method: "GET",
+    path: "/v1/files/{id}/thumbnail",
+    summary: "Get a URL of a file's thumbnail, valid for an hour",
+    description:
+      "A WebP image within 320 × 320 pixels, of an image or the first page of a PDF, without metadata such as the place of a photo. " +
+      "404 while `has_thumbnail` is false.",
+    access: read,
+    query: redirectQuery,
     answers: { 200: FileLink, 302: null },
     errors: [409],
   },

@@ -369,6 +369,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "GET /v1/tasks/{id}": row("member", "tasks:read", 200, one("task"), hidden),
   "POST /v1/tasks/{id}/cancel": row("member", "tasks:write", 200, one("task"), hidden),
   "GET /v1/files/{id}/download": row("member", "files:read", 200, one("file"), hidden),
+  "GET /v1/files/{id}/thumbnail": row("member", "files:read", 200, one("picture"), hidden),
   "DELETE /v1/files/{id}": row("member", "files:write", 204, ownUpload, hidden),
 
   // Events, and webhook endpoints.

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { makePng } from "../../server/src/testing/test-documents.ts";
 import { until } from "../../server/src/testing/until.ts";
 import { startTestHub } from "./harness.ts";
 import {
@@ -20,6 +21,8 @@ export interface Things {
   message(): Promise<string>;
   /** Uploaded by the member to such a group. */
   file(): Promise<string>;
+  /** A file that has a thumbnail. */
+  picture(): Promise<string>;
   /** Of the member, and cancelled. */
   task(): Promise<string>;
   user(): Promise<string>;
@@ -63,11 +66,19 @@ export function newThings(workspace: Workspace, receiverUrl: string): Things {
     const options = { filename: "notes.txt", conversation_id: await conversation() };
     return (await member.client.files.upload(new Blob(["Something to keep to ourselves."]), options)).file_id;
   };
+  const picture = async () => {
+    const options = { filename: "dot.png", conversation_id: await conversation() };
+    const png = makePng(new Uint8Array(100), 10, 10) as Buffer<ArrayBuffer>;
+    const { file_id } = await member.client.files.upload(new Blob([png]), options);
+    await until("it has a thumbnail", async () => (await member.client.files.get(file_id)).has_thumbnail);
+    return file_id;
+  };
   return {
     contact,
     conversation,
     message,
     file,
+    picture,
     async task() {
       const file_id = await file();
       return until("a task is cancelled before it ends", async () => {

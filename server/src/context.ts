@@ -48,7 +48,7 @@ import { objectsPath } from "./rest/objects.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
 import { Signals } from "./signals/signals.ts";
-import { openTaskNotifier, type TaskNotifier } from "./tasks/tasks.ts";
+import { openFileTasks, openTaskNotifier, type TaskNotifier } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
 
@@ -163,7 +163,9 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     clock,
   });
   const allowedTypes = openAllowedTypes(config.files.allowedTypes);
-  const files = { store, links, clock, ...config.files, allowedTypes };
+  const taskNotifier = openTaskNotifier({ fanout, clock });
+  const tasks = openFileTasks({ clock, taskNotifier });
+  const files = { store, links, clock, ...config.files, allowedTypes, tasks };
   const opened = stack.move();
   return {
     config,
@@ -181,7 +183,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     redis,
     limits,
     eventNotifier,
-    taskNotifier: openTaskNotifier({ fanout, clock }),
+    taskNotifier,
     secretBox,
     hasher: openPasswordHasher({ concurrency: hashingThreads() }),
     tokens,

@@ -16,7 +16,7 @@ import { faultCode } from "./lib/faults.ts";
 import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { watchKeys } from "./sealed-columns.ts";
-import { extractKind, fetchKind, TaskRunner } from "./tasks/tasks.ts";
+import { extractKind, factsKind, fetchKind, TaskRunner } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -155,7 +155,7 @@ const tasks: Part = {
   start({ config, pipelineDb: db, clock, log, troubles, taskNotifier, eventNotifier, files: { store } }) {
     const { concurrency, perUser } = config.tasks;
     const temporaryFolder = join(config.dataDir, "tasks");
-    const kinds = [extractKind({ db, store, clock, temporaryFolder })];
+    const kinds = [extractKind, factsKind].map((open) => open({ db, store, clock, temporaryFolder }));
     const deps = { db, clock, log, troubles, taskNotifier, eventNotifier };
     return new TaskRunner({ ...deps, kinds, leaseMs: config.bus.leaseMs, concurrency, perUser });
   },

@@ -74,13 +74,16 @@ export async function finishFile(
        WHERE file_id = $1 AND status = 'uploading'`,
       [file.file_id, found.contentType, checksum, new Date(deps.clock.now())],
     );
-    if (completed === 0 || file.conversation_id === null) return;
+    if (completed === 0) return;
+    await deps.tasks.completed(tx, { ...file, content_type: found.contentType });
+    if (file.conversation_id === null) return;
     await run(
       tx,
       "INSERT INTO file_conversations (file_id, workspace_id, conversation_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
       [file.file_id, file.workspace_id, file.conversation_id],
     );
   });
+  deps.tasks.due();
   return findOwnFile(db, principal, file.file_id);
 }
 

@@ -10,7 +10,7 @@ import { unknownType } from "./file-types.ts";
 import type { FileSource } from "./received-files.ts";
 import type { FileDeps } from "./upload.ts";
 
-export interface FetchFileDeps extends Pick<FileDeps, "store" | "clock" | "allowedTypes" | "quotaBytes"> {
+export interface FetchFileDeps extends Pick<FileDeps, "store" | "clock" | "allowedTypes" | "quotaBytes" | "tasks"> {
   db: PipelineDb;
   accounts: Pick<ChannelAccounts, "get">;
   connectorFor: (channel: string) => Connector | undefined;
@@ -88,7 +88,7 @@ function rejected(code: string, message: string): { kind: "rejected"; error: Rej
 }
 
 async function complete(
-  { db, store, clock, quotaBytes }: FetchFileDeps,
+  { db, store, clock, quotaBytes, tasks }: FetchFileDeps,
   file: ReceivingFile,
   { bytes, checksum, contentType }: Extract<Fetched, { kind: "fetched" }>,
 ): Promise<void> {
@@ -103,9 +103,10 @@ async function complete(
     if (quotaBytes !== null && (await findUsage(tx, { workspaceId: file.workspace_id })) > quotaBytes) {
       const message = "The files of this workspace would take more than its quota (FILES_QUOTA).";
       await rejectReceived(tx, file.file_id, { code: "QUOTA_EXCEEDED", message });
-    }
+    } else await tasks.completed(tx, { ...file, bytes, content_type: contentType });
     return true;
   });
+  tasks.due();
   // It was deleted meanwhile, perhaps with what was stored then.
   if (!isKept) await store.remove(keyOf(file));
 }

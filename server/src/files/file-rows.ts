@@ -1,11 +1,23 @@
 import { type Principal, seesAllConversations } from "../credentials/credentials.ts";
 import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { notFound } from "../errors.ts";
+import { derivedId, msOf } from "../lib/ids.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 
 export type FileStatus = "uploading" | "receiving" | "completed" | "rejected" | "deleted";
 
-export interface FileRow {
+/** What a task finds out after the file was completed. */
+export interface FileDescription {
+  /** Pixels, as it is shown. */
+  width: number | null;
+  height: number | null;
+  duration_ms: number | null;
+  /** Of a PDF. */
+  pages: number | null;
+  has_thumbnail: boolean;
+}
+
+export interface FileRow extends FileDescription {
   file_id: string;
   workspace_id: string;
   uploaded_by: string;
@@ -28,8 +40,14 @@ export function keyOf({ workspace_id, file_id }: Pick<FileRow, "workspace_id" | 
   return `${workspace_id}/${file_id}`;
 }
 
+/** Derived from the file's, so that it can be deleted whether or not there is a thumbnail. */
+export function thumbnailKeyOf({ workspace_id, file_id }: Pick<FileRow, "workspace_id" | "file_id">): string {
+  return `${workspace_id}/${derivedId(msOf(file_id), "thumbnail", file_id)}`;
+}
+
 const columns = `f.file_id, f.workspace_id, f.uploaded_by, f.filename, f.bytes, f.content_type, f.checksum, f.status, f.error,
-  f.conversation_id, f.upload_id, f.part_bytes, f.created_at, f.completed_at, f.expires_at`;
+  f.conversation_id, f.upload_id, f.part_bytes, f.created_at, f.completed_at, f.expires_at,
+  f.width, f.height, f.duration_ms, f.pages, f.has_thumbnail`;
 
 /** Its uploader's, or sent in a conversation of the caller. RESOURCE_NOT_FOUND. */
 export async function findFile(db: Db, principal: Principal, fileId: string): Promise<FileRow> {
@@ -88,7 +106,7 @@ export function listOwnFiles(
   );
 }
 
-export type NewFile = Omit<FileRow, "status" | "error" | "completed_at">;
+export type NewFile = Omit<FileRow, "status" | "error" | "completed_at" | keyof FileDescription>;
 
 /** Returns the bytes of all files of the workspace, this one included; others that are added wait for the commit. */
 export async function insertFile(db: Db, file: NewFile): Promise<number> {

@@ -6,9 +6,10 @@ import { forbidden, RequestError } from "../errors.ts";
 import { openTemporaryCopy } from "../lib/object-store/temporary-copy.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { type FileRow, findFile, findLinkedFile, keyOf } from "./file-rows.ts";
+import { type FileRow, findFile, findLinkedFile, keyOf, thumbnailKeyOf } from "./file-rows.ts";
 import { isShownSafely } from "./file-types.ts";
 import { fromStore } from "./from-store.ts";
+import { thumbnailType } from "./save-facts.ts";
 import { type FileDeps, urlMs } from "./upload.ts";
 
 export type OpenedLink =
@@ -41,12 +42,7 @@ export async function linkToFile(
   principal: Principal,
   fileId: string,
 ): Promise<{ url: string; expiresAt: Date }> {
-  const file = await findFile(db, principal, fileId);
-  if (file.status !== "completed") {
-    throw new RequestError("CONFLICT", `This file is ${file.status}: there is nothing to download.`, {
-      details: { status: file.status },
-    });
-  }
+  const file = await findDownloadable(db, principal, fileId);
   const expiresAt = new Date(clock.now() + urlMs);
   return { url: await urlOf(store, file, expiresAt), expiresAt };
 }
@@ -55,6 +51,28 @@ function urlOf(store: FileDeps["store"], file: FileRow, expiresAt: Date): Promis
   const contentType = file.content_type!;
   const disposition = isShownSafely(contentType) ? "inline" : "attachment";
   return store.downloadUrl(keyOf(file), { filename: file.filename, contentType, disposition, expiresAt });
+}
+
+/** CONFLICT unless the file is completed, RESOURCE_NOT_FOUND when it has no thumbnail. */
+export async function linkToThumbnail(
+  { store, clock }: FileDeps,
+  db: RequestDb,
+  principal: Principal,
+  fileId: string,
+): Promise<{ url: string; expiresAt: Date }> {
+  const file = await findDownloadable(db, principal, fileId);
+  if (!file.has_thumbnail) throw new RequestError("RESOURCE_NOT_FOUND", "This file has no thumbnail, or not yet.");
+  const expiresAt = new Date(clock.now() + urlMs);
+  const shown = { filename: `${file.filename}.webp`, contentType: thumbnailType, disposition: "inline" } as const;
+  return { url: await store.downloadUrl(thumbnailKeyOf(file), { ...shown, expiresAt }), expiresAt };
+}
+
+async function findDownloadable(db: RequestDb, principal: Principal, fileId: string): Promise<FileRow> {
+  const file = await findFile(db, principal, fileId);
+  if (file.status === "completed") return file;
+  throw new RequestError("CONFLICT", `This file is ${file.status}: there is nothing to download.`, {
+    details: { status: file.status },
+  });
 }
 
 /** A copy of the bytes, to read them here at any place: see `openTemporaryCopy`. Errors as `fromStore`. */

@@ -2,7 +2,7 @@ import type { PipelineDb } from "../database-roles.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ObjectStore } from "../lib/object-store/object-store.ts";
 import { all, run } from "../lib/query.ts";
-import { keyOf } from "./file-rows.ts";
+import { keyOf, thumbnailKeyOf } from "./file-rows.ts";
 
 interface SweepDeps {
   db: PipelineDb;
@@ -35,6 +35,7 @@ export async function removeObjects({ db, store }: Pick<SweepDeps, "db" | "store
     const key = keyOf(file);
     if (file.upload_id !== null) await store.abort({ key, uploadId: file.upload_id });
     await store.remove(key);
+    await store.remove(thumbnailKeyOf(file));
     await run(db, "UPDATE files SET object_left = false, upload_id = NULL WHERE file_id = $1", [file.file_id]);
   }
   return files.length;

@@ -9,6 +9,7 @@ import { leastPartBytes, type ObjectStore, type StoredPart, type Upload } from "
 import { transaction } from "../lib/postgres.ts";
 import type { FileLinks } from "./file-links.ts";
 import { type FileRow, findOwnFile, insertFile, keyOf } from "./file-rows.ts";
+import type { FileTasks } from "./file-tasks.ts";
 import { type AllowedTypes, unknownType } from "./file-types.ts";
 import { fromStore } from "./from-store.ts";
 
@@ -21,6 +22,7 @@ export interface FileDeps {
   quotaBytes: number | null;
   /** How long an upload may take. */
   uploadTtlMs: number;
+  tasks: FileTasks;
 }
 
 const mebibyte = 1024 * 1024;

@@ -63,6 +63,7 @@ const recorded: Record<string, string[]> = {
   "POST /v1/messages": ["(everyday work: a message has its own audit trail)"],
   "POST /v1/messages/batch": ["(everyday work: a message has its own audit trail)"],
   "POST /v1/messages/preflight": ["(changes nothing)"],
+  "POST /v1/files": ["(everyday work: the file has its uploader)"],
   "POST /v1/files/initiate": ["(everyday work: the file has its uploader)"],
   "POST /v1/files/complete": ["(everyday work: the file has its uploader)"],
   "DELETE /v1/files/{id}": ["file.deleted"],

@@ -8,6 +8,7 @@ import {
   findFile,
   findUpload,
   linkToFile,
+  linkToThumbnail,
   listOwnFiles,
   receiveFile,
   type StartedUpload,
@@ -68,6 +69,12 @@ export async function fileRoutes(app: App, deps: FileDeps): Promise<void> {
     return { url, expires_at: expiresAt.toISOString() };
   });
 
+  route(app, files.getThumbnail, async ({ principal, db, params, query }, reply) => {
+    const { url, expiresAt } = await linkToThumbnail(deps, db, principal, params.id);
+    if (query.redirect === true) return void reply.redirect(url, 302);
+    return { url, expires_at: expiresAt.toISOString() };
+  });
+
   route(app, files.deleteFile, ({ principal, db, params }) => deleteFile(db, principal, params.id));
 }
 
@@ -92,6 +99,11 @@ function showFile(file: FileRow) {
     checksum: isKnown ? file.checksum : null,
     status: file.status,
     error: file.error,
+    width: file.width,
+    height: file.height,
+    duration_ms: file.duration_ms,
+    pages: file.pages,
+    has_thumbnail: file.has_thumbnail,
     uploaded_by: file.uploaded_by,
     created_at: file.created_at.toISOString(),
     completed_at: file.completed_at?.toISOString() ?? null,

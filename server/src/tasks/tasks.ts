@@ -2,7 +2,9 @@
 export { deleteOldTasks } from "./claims.ts";
 export { createTask, type NewTask } from "./create-task.ts";
 export { extractKind, requestExtract } from "./extract/extract.ts";
+export { factsKind } from "./facts/facts.ts";
 export { fetchKind, requestFetch } from "./fetch/fetch.ts";
+export { openFileTasks } from "./file-tasks.ts";
 export {
   type Task,
   type TaskEnd,
