@@ -151,7 +151,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const deliverers = new Map<string, Deliverer>();
   const { timeoutMs, retryTotalMs } = config.delivery;
   const { http, read } = platformHttp;
-  const connectorIo = { http, read, clock, random, timeoutMs, fileTimeoutMs: Math.max(timeoutMs, fileTimeoutMs) };
+  const connectorIo = { http, read, clock, random, timeoutMs };
   const isFused = config.isFused && config.roles.includes("router");
   const capabilitiesOf = (channel: string) => connectorFor(channel)?.capabilities ?? null;
   const urlSecrets = secrets.encryptionKeys.map(({ key }) => new Secret(key.toString("base64")));
@@ -334,9 +334,6 @@ function forgetEverywhere({ forget, ...others }: Authenticator, fanout: Fanout):
     },
   };
 }
-
-/** For a request to a platform with a file in it: 100 MB at 350 kB/s. */
-const fileTimeoutMs = 5 * 60_000;
 
 /** Connections to one provider. */
 const providerConnections = 20;

@@ -165,9 +165,8 @@ export interface ConnectorIo {
   readonly read: HttpReader;
   readonly clock: Clock;
   readonly random: Random;
+  /** For a request without a file. */
   readonly timeoutMs: number;
-  /** For a request with a file in it. */
-  readonly fileTimeoutMs: number;
 }
 
 export interface AccountAnswer {

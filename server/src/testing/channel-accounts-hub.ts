@@ -46,7 +46,7 @@ export async function startChannelAccountsHub() {
   );
   const client = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
   hub.more.defer(() => client.close());
-  const io = { ...client, fileTimeoutMs: 2_000, clock: systemClock, random: Math.random, timeoutMs: 2_000 };
+  const io = { ...client, clock: systemClock, random: Math.random, timeoutMs: 2_000 };
   const secretBox = openSecretBox(Buffer.alloc(32, 7));
   const open = () =>
     new ChannelAccounts({ db: databases.pipelineDb, secretBox, clock: systemClock, allowedOrigins: [simulator.url] });

@@ -178,7 +178,6 @@ export async function startPipeline(options: PipelineOptions = {}) {
         clock,
         random: () => 0,
         timeoutMs: options.timeoutMs ?? 200,
-        fileTimeoutMs: options.timeoutMs ?? 200,
       },
       accounts: {
         peek: (id) => (id === account.channelAccountId ? { ...account } : undefined),

@@ -41,9 +41,9 @@ export async function uploadToGraph(
   const body = { ...fields, file: `[${file.contentType}, ${file.bytes} bytes]` };
   const exchange: ToExchange = (answer) => ({ request: { method: "POST", url, body }, answer });
   const hide = hiding(account.credentials.access_token);
-  const form = await multipart(fields, "file", file);
+  const form = await multipart(io, fields, "file", file);
   const headers = { ...headersOf(account), ...form.headers };
-  const call = { url, headers, body: form.body!, timeoutMs: io.fileTimeoutMs };
+  const call = { ...form, url, headers };
   const { answer, lost } = await postJson(io, call, exchange, hide);
   const outcome = lost ?? outcomeOf(answer, io.clock.now(), exchange, hide, rules);
   if (outcome.kind !== "unknown") return outcome;

@@ -41,7 +41,7 @@ async function sendWith(answers: Answer[], payload: MessagePayload = text, rest:
   };
   const part = { deliveryId, partIndex: 0, identifier: "123456789", payload, ...noTargets, ...rest };
   const read = () => Promise.reject(new Error("nothing is fetched"));
-  const io = { http, read, clock: systemClock, random: Math.random, timeoutMs: 1_000, fileTimeoutMs: 1_000 };
+  const io = { http, read, clock: systemClock, random: Math.random, timeoutMs: 1_000 };
   const outcome: SendOutcome = await send(part, account, io);
   return { outcome, calls };
 }

@@ -31,7 +31,7 @@ async function sendFile(
 ): Promise<MethodResult> {
   const asKind = async (kind: (typeof mediaKinds)[number]): Promise<MethodResult> => {
     const { method, fields, redacted } = fileCall(part, file, kind);
-    const request = { ...(await multipart(fields, kind.kind, file)), timeoutMs: io.fileTimeoutMs };
+    const request = await multipart(io, fields, kind.kind, file);
     const result = await callWith(account, io, { method, redacted, request }, null, fields.caption);
     return { ...result, outcome: ofFile(result.outcome) };
   };

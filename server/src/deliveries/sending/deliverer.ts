@@ -1,5 +1,6 @@
 import type { BusRecord, Subscription } from "../../bus/bus.ts";
 import type { ChannelAccount, Connector, ConnectorIo, OutboundPart } from "../../connectors/connector.ts";
+import { leastBytesPerMs } from "../../connectors/multipart.ts";
 import { openBatcher } from "../../lib/batcher.ts";
 import { isRecordFault } from "../../lib/faults.ts";
 import type { ChannelAccountId } from "../../lib/ids.ts";
@@ -71,11 +72,8 @@ export function openDeliverer(deps: DelivererDeps) {
   let whenQuiet = () => {};
   const graceMs = connector.capabilities.afterUnknown === "receipt" ? policy.unknownGraceMs : 0;
   /** For attempts that ended with their process, and for those that may still be under way. */
-  const overMs: RecoveryWait = { ms: graceMs, withFileMs: graceMs };
-  const underWayMs: RecoveryWait = {
-    ms: io.timeoutMs + troubleMs + graceMs,
-    withFileMs: io.fileTimeoutMs + troubleMs + graceMs,
-  };
+  const overWait: RecoveryWait = { ms: graceMs, bytesPerMs: Number.POSITIVE_INFINITY };
+  const underWayWait: RecoveryWait = { ms: io.timeoutMs + troubleMs + graceMs, bytesPerMs: leastBytesPerMs };
 
   const fence = () => ({ topic, group: consumerGroup, ownerId: subscription.ownerId });
   const attempts = openAttempts({
@@ -121,7 +119,7 @@ export function openDeliverer(deps: DelivererDeps) {
     await attempts.written();
     // These may include attempts of this process, which lost its partitions and got them back.
     const areOver = deps.isOnlyProcess && underWay === 0;
-    const wait = areOver ? overMs : underWayMs;
+    const wait = areOver ? overWait : underWayWait;
     const lost = await recoverAttempts(db, channel, partitions, new Date(clock.now()), wait);
     if (lost > 0) log.warn({ channel, attempts: lost }, "attempts of a process that ended were recorded as unknown");
     const pending = await pendingLanes(db, channel, partitions);
@@ -277,7 +275,7 @@ export function openDeliverer(deps: DelivererDeps) {
         lane.queue.shift();
         return 0;
       case "fenced": {
-        const wait = isOwn ? { ms: 0, withFileMs: 0 } : underWayMs;
+        const wait = isOwn ? { ...overWait, ms: 0 } : underWayWait;
         await recoverAttempt(db, fence(), deliveryId, new Date(clock.now()), wait);
         lane.forgetQueue(ordinal);
         return troubleMs;

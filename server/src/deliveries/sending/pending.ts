@@ -46,15 +46,16 @@ const laneColumns: readonly Column<Lane>[] = [
   ["after", "bigint", (lane) => lane.lastOrdinal],
 ];
 
-/** How long an attempt without an owner may still go on, or get a receipt, from its start; with a file in it longer. */
+/** From the start of an attempt without an owner. */
 export interface RecoveryWait {
   ms: number;
-  withFileMs: number;
+  /** Of a request that may be under way: with a file it takes longer. */
+  bytesPerMs: number;
 }
 
 /**
- * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried when the
- * request of a slow owner has ended.
+ * Records attempts without an owner as `unknown`. A delivery with a receipt is settled; the others are retried after the
+ * wait: the request of a slow owner ends in this time, or a receipt arrives.
  */
 export function recoverAttempts(
   db: Db,
@@ -86,16 +87,17 @@ function recover(db: Db, which: string, values: readonly unknown[], now: Date, w
          attempt_started_at = NULL,
          error = CASE WHEN d.status < 'sent' THEN $3::jsonb ELSE d.error END,
          is_pending = d.status <> 'failed' AND coalesce(cardinality(d.provider_message_ids), 0) < d.part_count,
-         next_attempt_at = o.attempt_started_at + make_interval(secs => CASE WHEN (
-           SELECT m.payload ->> 'type' FROM messages m WHERE m.workspace_id = d.workspace_id AND m.message_id = d.message_id
-         ) = 'file' THEN $4::float8 ELSE $2::float8 END)
+         next_attempt_at = o.attempt_started_at + interval '1 millisecond' * ($2::float8 + coalesce((
+           SELECT f.bytes FROM messages m JOIN files f ON f.file_id = (m.payload ->> 'file_id')::uuid
+           WHERE m.workspace_id = d.workspace_id AND m.message_id = d.message_id AND m.payload ->> 'type' = 'file'
+         ), 0) / $4::float8)
        FROM deliveries o
        WHERE ${which} AND d.is_pending AND d.attempt_started_at IS NOT NULL AND o.delivery_id = d.delivery_id
        RETURNING d.delivery_id, d.attempts, o.attempt_started_at AS started_at
      )
      INSERT INTO attempts (delivery_id, number, started_at, finished_at, outcome, error)
      SELECT delivery_id, attempts, started_at, $1, 'unknown', $3::jsonb FROM lost ON CONFLICT DO NOTHING`,
-    [now, wait.ms / 1000, JSON.stringify(processEnded), wait.withFileMs / 1000, ...values],
+    [now, wait.ms, JSON.stringify(processEnded), wait.bytesPerMs, ...values],
   );
 }
 

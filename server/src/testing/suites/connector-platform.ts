@@ -26,8 +26,7 @@ export async function startTestPlatform(channel: string, simulatorAccount: objec
   const simulator = await startSimulator({ accounts: [simulatorAccount], enforceWindow: false, seed: "conformance" });
   const client = openHttpClient({ connectionsPerHost: 4, allowPrivate: true });
   const { http, read } = client;
-  const timeouts = { timeoutMs: patienceMs, fileTimeoutMs: patienceMs };
-  const io: ConnectorIo = { http, read, clock: systemClock, random: Math.random, ...timeouts };
+  const io: ConnectorIo = { http, read, clock: systemClock, random: Math.random, timeoutMs: patienceMs };
   const settings: ChannelAccountSettings = { base_url: `${simulator.url}/${channel}` };
 
   async function control(method: string, path: string, body?: object): Promise<string> {
