@@ -932,6 +932,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/documents/{id}/summarize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Summarize a file
+         * @description `id` is that of a file whose text can be extracted. Starts a task, or returns the one that you have under way for this file and these options. Where the hub has a language model, the text is sent to it: with your own key (`llm_api_key`) if you have set one.
+         *
+         *     An API key requires the scopes `tasks:write`, `files:read`.
+         */
+        post: operations["summarizeDocument"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tasks": {
         parameters: {
             query?: never;
@@ -2971,6 +2993,26 @@ export interface components {
             code: string;
             message: string;
         };
+        DocumentSummary: {
+            /** @description Plain text, without links that are not in the document. It is written by a model: do not trust it more than the document. */
+            summary: string;
+            /** @description At most 10. */
+            key_points: string[];
+            /** @description Of the summary; null when it is that of a document whose language cannot be said. */
+            language: string | null;
+            /** @description Of the summary. */
+            words: number;
+            /** @description The language model; `extractive` when the hub has none: then the summary consists of sentences of the document. */
+            model: string;
+            tokens: {
+                input: number;
+                output: number;
+                /** @description Whether the language model did not count them all. */
+                estimated: boolean;
+            };
+            /** @description How much of a long text was not sent to the language model, in UTF-16 code units. */
+            omitted_characters: number;
+        };
         ErrorBody: {
             /** @description Always `false`. */
             success: boolean;
@@ -4124,7 +4166,7 @@ export interface components {
         /** @description A `Task` that may lack fields. To an API key without `tasks:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
         PartialTask: {
             task_id: string;
-            /** @description `extract`. Later versions may add types. */
+            /** @description `extract` or `summarize`. Later versions may add types. */
             task_type?: string;
             status: components["schemas"]["TaskStatus"];
             /** @description In percent; it never falls. */
@@ -4535,6 +4577,25 @@ export interface components {
         };
         /**
          * @example {
+         *       "style": "bullets",
+         *       "max_words": 100
+         *     }
+         */
+        SummaryRequest: {
+            /** @description Of the summary, as in `pt` or `pt-BR`. Default: that of the document. An extractive summary is always in that of the document. */
+            language?: string;
+            /** @description Of the summary, without its key points. Default: 200. */
+            max_words?: number;
+            /**
+             * @description `paragraph`, the default: running text. `bullets`: lines that begin with `- `. `brief`: one or two sentences, at most 60 words.
+             * @enum {string}
+             */
+            style?: "paragraph" | "bullets" | "brief";
+            /** @description Of the language model. Default: your `preferred_model`, else that of the hub. Without a language model it is ignored. */
+            model?: string;
+        };
+        /**
+         * @example {
          *       "task_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c12",
          *       "task_type": "extract",
          *       "status": "running",
@@ -4550,7 +4611,7 @@ export interface components {
          */
         Task: {
             task_id: string;
-            /** @description `extract`. Later versions may add types. */
+            /** @description `extract` or `summarize`. Later versions may add types. */
             task_type: string;
             status: components["schemas"]["TaskStatus"];
             /** @description In percent; it never falls. */
@@ -4677,7 +4738,7 @@ export interface components {
          */
         TaskWithResult: {
             task_id: string;
-            /** @description `extract`. Later versions may add types. */
+            /** @description `extract` or `summarize`. Later versions may add types. */
             task_type: string;
             status: components["schemas"]["TaskStatus"];
             /** @description In percent; it never falls. */
@@ -4699,8 +4760,8 @@ export interface components {
             started_at: string | null;
             /** Format: date-time */
             finished_at: string | null;
-            /** @description Of a completed task, by its type: `extract`: `ExtractedText`. */
-            result: components["schemas"]["ExtractedText"] | null;
+            /** @description Of a completed task, by its type: `extract`: `ExtractedText`; `summarize`: `DocumentSummary`. */
+            result: components["schemas"]["ExtractedText"] | components["schemas"]["DocumentSummary"] | null;
         };
         /**
          * @example {
@@ -5370,6 +5431,7 @@ export type DeadLetterPage = components['schemas']['DeadLetterPage'];
 export type DeadLetterReplay = components['schemas']['DeadLetterReplay'];
 export type Delivery = components['schemas']['Delivery'];
 export type DeliveryError = components['schemas']['DeliveryError'];
+export type DocumentSummary = components['schemas']['DocumentSummary'];
 export type ErrorBody = components['schemas']['ErrorBody'];
 export type EventPage = components['schemas']['EventPage'];
 export type ExtractedText = components['schemas']['ExtractedText'];
@@ -5468,6 +5530,7 @@ export type Role = components['schemas']['Role'];
 export type Scope = components['schemas']['Scope'];
 export type SecretRotation = components['schemas']['SecretRotation'];
 export type StartedTask = components['schemas']['StartedTask'];
+export type SummaryRequest = components['schemas']['SummaryRequest'];
 export type Task = components['schemas']['Task'];
 export type TaskCancelledWebhook = components['schemas']['TaskCancelledWebhook'];
 export type TaskCompletedWebhook = components['schemas']['TaskCompletedWebhook'];
@@ -6992,6 +7055,45 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description The started task. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedTask"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["PayloadTooLarge"];
+            422: components["responses"]["UnprocessableContent"];
+            429: components["responses"]["TooManyRequests"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    summarizeDocument: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1 to 255 printable ASCII characters, kept 24 h. The same key with the same body returns the same response, with the header `idempotent-replayed: true`. The same key with another body gets 409 `IDEMPOTENCY_CONFLICT`; while the first request is still in progress, it gets 409 `CONFLICT`. The hub remembers success and errors of the request itself (400, 409, 413, 415, 422). It does not remember 401, 403, 404, 429, 5xx and responses with `retry-after`: send the same key again. */
+                "idempotency-key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path: {
+                /** @description A UUID. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SummaryRequest"];
+            };
+        };
         responses: {
             /** @description The started task. */
             202: {

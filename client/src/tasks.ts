@@ -5,6 +5,9 @@ export function documentCalls(call: Call) {
   return {
     /** Starts a task, or returns the one under way. */
     extract: (fileId: string) => bodyOf<api.StartedTask>(call, "POST", `/v1/documents/${fileId}/extract`),
+    /** Starts a task, or returns the one under way with the same options. */
+    summarize: (fileId: string, options: api.SummaryRequest = {}) =>
+      bodyOf<api.StartedTask>(call, "POST", `/v1/documents/${fileId}/summarize`, { body: options }),
   };
 }
 

@@ -11,7 +11,7 @@ export const TaskStatus = named(
 
 const taskFields = {
   task_id: Type.String(),
-  task_type: Type.String({ description: "`extract`. Later versions may add types." }),
+  task_type: Type.String({ description: "`extract` or `summarize`. Later versions may add types." }),
   status: TaskStatus,
   progress: Type.Integer({ minimum: 0, maximum: 100, description: "In percent; it never falls." }),
   user_id: nullable(Type.String(), { description: "Who asked for it; null: the hub's own work." }),
@@ -62,7 +62,34 @@ const ExtractedText = named(
   }),
 );
 
-const results = [ExtractedText];
+const DocumentSummary = named(
+  "DocumentSummary",
+  Type.Object({
+    summary: Type.String({
+      description:
+        "Plain text, without links that are not in the document. It is written by a model: do not trust it more than the document.",
+    }),
+    key_points: Type.Array(Type.String(), { description: "At most 10." }),
+    language: nullable(Type.String(), {
+      description: "Of the summary; null when it is that of a document whose language cannot be said.",
+    }),
+    words: Type.Integer({ description: "Of the summary." }),
+    model: Type.String({
+      description:
+        "The language model; `extractive` when the hub has none: then the summary consists of sentences of the document.",
+    }),
+    tokens: Type.Object({
+      input: Type.Integer(),
+      output: Type.Integer(),
+      estimated: Type.Boolean({ description: "Whether the language model did not count them all." }),
+    }),
+    omitted_characters: Type.Integer({
+      description: "How much of a long text was not sent to the language model, in UTF-16 code units.",
+    }),
+  }),
+);
+
+const results = [ExtractedText, DocumentSummary];
 
 const TaskWithResult = named(
   "TaskWithResult",
@@ -70,7 +97,7 @@ const TaskWithResult = named(
     ...taskFields,
     result: Type.Unsafe<unknown>({
       anyOf: [...results, Type.Null()],
-      description: "Of a completed task, by its type: `extract`: `ExtractedText`.",
+      description: "Of a completed task, by its type: `extract`: `ExtractedText`; `summarize`: `DocumentSummary`.",
     }),
   }),
   {
@@ -80,6 +107,43 @@ const TaskWithResult = named(
     finished_at: "2026-11-30T12:00:01.000Z",
     result: { text: "Our offer …", marks: [], language: "en", words: 2, pages: null, title: "Our offer" },
   },
+);
+
+const SummaryRequest = named(
+  "SummaryRequest",
+  Type.Object(
+    {
+      language: Type.Optional(
+        Type.String({
+          pattern: "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?$",
+          description:
+            "Of the summary, as in `pt` or `pt-BR`. Default: that of the document. An extractive summary is always in that of the document.",
+        }),
+      ),
+      max_words: Type.Optional(
+        Type.Integer({
+          minimum: 20,
+          maximum: 1_000,
+          description: "Of the summary, without its key points. Default: 200.",
+        }),
+      ),
+      style: Type.Optional(
+        Type.Enum(["paragraph", "bullets", "brief"], {
+          description:
+            "`paragraph`, the default: running text. `bullets`: lines that begin with `- `. `brief`: one or two sentences, at most 60 words.",
+        }),
+      ),
+      model: Type.Optional(
+        Type.String({
+          pattern: "^[\\w./:@-]{1,200}$",
+          description:
+            "Of the language model. Default: your `preferred_model`, else that of the hub. Without a language model it is ignored.",
+        }),
+      ),
+    },
+    closed,
+  ),
+  { style: "bullets", max_words: 100 },
 );
 
 const StartedTask = named("StartedTask", Type.Object({ task_id: Type.String(), status: TaskStatus }), {
@@ -97,6 +161,21 @@ export const documents = operations("Documents", {
       "the one that you have under way for this file. Watch it at `/ws/tasks/{task_id}`, by its events, or with `GET /v1/tasks/{id}`, which also " +
       "has the result.",
     access: { role: "member", scope: ["tasks:write", "files:read"] },
+    idempotent: true,
+    shows: "all",
+    answers: { 202: StartedTask },
+    errors: [409, 413, 422],
+  },
+  summarizeDocument: {
+    method: "POST",
+    path: "/v1/documents/{id}/summarize",
+    summary: "Summarize a file",
+    description:
+      "`id` is that of a file whose text can be extracted. Starts a task, or returns the one that you have under way for this file and these options. " +
+      "Where the hub has a language model, the text is sent to it: with your own key (`llm_api_key`) if you have set one.",
+    access: { role: "member", scope: ["tasks:write", "files:read"] },
+    body: SummaryRequest,
+    isBodyOptional: true,
     idempotent: true,
     shows: "all",
     answers: { 202: StartedTask },

@@ -365,6 +365,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
   "GET /v1/files": row("member", "files:read", 200, undefined, own),
   "GET /v1/files/{id}": row("member", "files:read", 200, one("file"), hidden),
   "POST /v1/documents/{id}/extract": row("member", ["tasks:write", "files:read"], 202, one("file"), hidden),
+  "POST /v1/documents/{id}/summarize": row("member", ["tasks:write", "files:read"], 202, one("file"), hidden),
   "GET /v1/tasks": row("member", "tasks:read", 200, undefined, own),
   "GET /v1/tasks/{id}": row("member", "tasks:read", 200, one("task"), hidden),
   "POST /v1/tasks/{id}/cancel": row("member", "tasks:write", 200, one("task"), hidden),

@@ -48,6 +48,7 @@ import { objectsPath } from "./rest/objects.ts";
 import { requireKeys } from "./sealed-columns.ts";
 import { chooseSecrets } from "./secrets.ts";
 import { Signals } from "./signals/signals.ts";
+import { type LanguageModel, openLanguageModel } from "./summaries/summaries.ts";
 import { openFileTasks, openTaskNotifier, type TaskNotifier } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { answerCut, maxRequests } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -79,6 +80,8 @@ export interface Context extends AsyncDisposable {
   readonly providers: ReadonlyMap<string, LogInProvider>;
   readonly mailer: Mailer;
   readonly files: FileDeps;
+  /** Null: summaries are made on this machine. */
+  readonly languageModel: LanguageModel | null;
   readonly accounts: ChannelAccounts;
   readonly acceptor: Acceptor;
   readonly inboundWebhooks: WebhookStore;
@@ -140,7 +143,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const eventNotifier = openEventNotifier({ fanout, clock });
   const { allowPrivate } = config.webhooks;
   const simulatorOrigins = config.simulator.url === null ? [] : [new URL(config.simulator.url).origin];
-  const { platformHttp, endpointHttp, providerHttp } = openHttpClients(stack, config, simulatorOrigins);
+  const { platformHttp, endpointHttp, providerHttp, llmHttp } = openHttpClients(stack, config, simulatorOrigins);
   const secretBox = openSecretBox(secrets.encryptionKeys);
   await start.retry(() => requireKeys(pipelineDb, secretBox));
   const tokens = openTokens({ clock, keys: secrets.signingKeys, ...config.identity });
@@ -192,6 +195,9 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     providers,
     mailer,
     files,
+    languageModel:
+      config.llm &&
+      openLanguageModel({ config: config.llm, http: llmHttp, db: pipelineDb, limits, clock, random, log }),
     accounts,
     acceptor: new Acceptor({
       dbOf: acceptDbOf,
@@ -320,6 +326,8 @@ function openHttpClients(stack: AsyncDisposableStack, config: Config, simulatorO
     endpointHttp: open({ connectionsPerHost: maxRequests, allowPrivate, resolve: dnsResolve(), cut: answerCut }).http,
     // The operator configures the providers: they may be on private IP addresses.
     providerHttp: open({ connectionsPerHost: providerConnections, allowPrivate: true }).http,
+    // So is the endpoint of the language model.
+    llmHttp: open({ connectionsPerHost: llmConnections, allowPrivate: true }).http,
   };
 }
 
@@ -337,3 +345,4 @@ function forgetEverywhere({ forget, ...others }: Authenticator, fanout: Fanout):
 
 /** Connections to one provider. */
 const providerConnections = 20;
+const llmConnections = 64;

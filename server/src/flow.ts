@@ -16,7 +16,7 @@ import { faultCode } from "./lib/faults.ts";
 import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { watchKeys } from "./sealed-columns.ts";
-import { extractKind, factsKind, fetchKind, TaskRunner } from "./tasks/tasks.ts";
+import { extractKind, factsKind, fetchKind, summarizeKind, TaskRunner } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -152,10 +152,12 @@ const webhookEndpoints: Part = {
 const tasks: Part = {
   name: "tasks",
   roles: ["tasks"],
-  start({ config, pipelineDb: db, clock, log, troubles, taskNotifier, eventNotifier, files: { store } }) {
+  start(context) {
+    const { config, pipelineDb: db, clock, log, troubles, taskNotifier, eventNotifier, languageModel } = context;
     const { concurrency, perUser } = config.tasks;
-    const temporaryFolder = join(config.dataDir, "tasks");
-    const kinds = [extractKind, factsKind].map((open) => open({ db, store, clock, temporaryFolder }));
+    const files = { db, store: context.files.store, clock, temporaryFolder: join(config.dataDir, "tasks") };
+    const summarize = summarizeKind({ ...files, box: context.secretBox, languageModel });
+    const kinds = [extractKind(files), factsKind(files), summarize];
     const deps = { db, clock, log, troubles, taskNotifier, eventNotifier };
     return new TaskRunner({ ...deps, kinds, leaseMs: config.bus.leaseMs, concurrency, perUser });
   },

@@ -68,6 +68,7 @@ const recorded: Record<string, string[]> = {
   "POST /v1/files/complete": ["(everyday work: the file has its uploader)"],
   "DELETE /v1/files/{id}": ["file.deleted"],
   "POST /v1/documents/{id}/extract": ["(everyday work: the task has its user)"],
+  "POST /v1/documents/{id}/summarize": ["(everyday work: the task has its user)"],
   "POST /v1/tasks/{id}/cancel": ["(everyday work: the task has its user)"],
   "POST /v1/dead-letters/{id}/replay": ["dead_letter.replayed"],
   "POST /v1/dead-letters/replay": ["dead_letters.replayed"],

@@ -45,7 +45,7 @@ const surface = `
   GET /v1/messages/{id} · GET /v1/messages/{id}/events · GET /v1/messages/{id}/trace
   POST /v1/files/initiate · POST /v1/files/complete · GET /v1/files/{id}/parts · POST /v1/files · GET /v1/files · GET /v1/files/{id}
   GET /v1/files/{id}/download · GET /v1/files/{id}/thumbnail · DELETE /v1/files/{id}
-  POST /v1/documents/{id}/extract · GET /v1/tasks · GET /v1/tasks/{id} · POST /v1/tasks/{id}/cancel
+  POST /v1/documents/{id}/extract · POST /v1/documents/{id}/summarize · GET /v1/tasks · GET /v1/tasks/{id} · POST /v1/tasks/{id}/cancel
   GET /v1/dead-letters · POST /v1/dead-letters/replay · POST /v1/dead-letters/{id}/replay · DELETE /v1/dead-letters/{id}
   GET /v1/channel-accounts · POST /v1/channel-accounts · GET /v1/channel-accounts/{id} · PATCH /v1/channel-accounts/{id}
   DELETE /v1/channel-accounts/{id} · GET /v1/channel-accounts/{id}/health · POST /v1/channel-accounts/{id}/verify

@@ -11,6 +11,7 @@ import {
   listTasks,
   readResult,
   requestExtract,
+  requestSummary,
   showTask,
   type TaskNotifier,
 } from "../tasks/tasks.ts";
@@ -24,6 +25,13 @@ interface TaskRoutesDeps {
 export function taskRoutes(app: App, { clock, taskNotifier }: TaskRoutesDeps): void {
   route(app, documents.extractDocument, async ({ principal, db, params }) => {
     const { taskId, status } = await requestExtract({ clock }, db, principal, params.id);
+    taskNotifier.due();
+    return { task_id: taskId, status };
+  });
+
+  route(app, documents.summarizeDocument, async ({ principal, db, params, body }) => {
+    const { max_words: maxWords, ...wanted } = body;
+    const { taskId, status } = await requestSummary({ clock }, db, principal, params.id, { ...wanted, maxWords });
     taskNotifier.due();
     return { task_id: taskId, status };
   });

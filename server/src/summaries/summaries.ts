@@ -11,14 +11,7 @@ import { countWords } from "./words.ts";
 export { type Asker, type LanguageModel, type LlmConfig, openLanguageModel } from "./language-model.ts";
 export { deleteOldLlmUsage } from "./llm-usage.ts";
 export { SummaryError, type SummaryErrorCode, summaryErrorCodes } from "./summary-error.ts";
-export {
-  leastWords,
-  mostWords,
-  type SummaryOptions,
-  type SummaryStyle,
-  summaryStyles,
-  usualWords,
-} from "./summary-options.ts";
+export type { SummaryOptions, SummaryStyle } from "./summary-options.ts";
 
 export interface Summary {
   /** Plain text. */

@@ -36,7 +36,8 @@ interface TestModelOptions {
 export async function startTestLanguageModel(options: TestModelOptions = {}) {
   const requests: ModelRequest[] = [];
   const queue: ModelBehaviour[] = [];
-  let usual: ModelBehaviour = says(firstSentence);
+  const summarizes = says(firstSentence);
+  let usual = summarizes;
   const server = createServer(async (incoming, response) => {
     const sent = await text(incoming).catch(() => null);
     if (sent === null) return;
@@ -54,6 +55,7 @@ export async function startTestLanguageModel(options: TestModelOptions = {}) {
     requests,
     /** What the next requests get instead of a summary. */
     next: (...behaviours: ModelBehaviour[]) => void queue.push(...behaviours),
+    summarizes,
     always(behaviour: ModelBehaviour) {
       usual = behaviour;
     },

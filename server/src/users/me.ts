@@ -1,7 +1,8 @@
 import { recordAuditEvent } from "../audit/audit.ts";
 import type { Principal } from "../credentials/credentials.ts";
-import type { RequestDb } from "../database-roles.ts";
+import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import { transaction } from "../lib/postgres.ts";
+import { maybe } from "../lib/query.ts";
 import type { SealedColumn } from "../lib/reseal.ts";
 import type { SecretBox } from "../lib/secret-box.ts";
 import { getUser } from "./manage-users.ts";
@@ -29,6 +30,27 @@ export async function updateMe(
     await recordAuditEvent(tx, principal, { action, target: { type: "user", id: userId } });
     return user;
   });
+}
+
+export interface LlmSettings {
+  /** The user's own key. */
+  apiKey: string | null;
+  preferredModel: string | null;
+}
+
+/** Throws a `SecretBoxError` when the key cannot be opened. */
+export async function findLlmSettings(
+  { db, box }: { db: PipelineDb; box: SecretBox },
+  userId: string,
+): Promise<LlmSettings> {
+  const row = await maybe<{ llm_api_key_sealed: Buffer | null; preferred_model: string | null }>(
+    db,
+    "SELECT llm_api_key_sealed, preferred_model FROM users WHERE user_id = $1",
+    [userId],
+  );
+  const sealed = row?.llm_api_key_sealed ?? null;
+  const apiKey = sealed === null ? null : box.open(sealed, llmKeyContext(userId));
+  return { apiKey, preferredModel: row?.preferred_model ?? null };
 }
 
 function llmKeyContext(userId: string): string {

@@ -21,7 +21,7 @@ export {
   type UserWithPassword,
   updateUser,
 } from "./manage-users.ts";
-export { sealedLlmKeys, updateMe } from "./me.ts";
+export { findLlmSettings, sealedLlmKeys, updateMe } from "./me.ts";
 export { listUsers, type User } from "./user-rows.ts";
 export {
   addWorkspace,

@@ -1,15 +1,15 @@
 import type { Principal } from "../../credentials/credentials.ts";
 import type { PipelineDb, RequestDb } from "../../database-roles.ts";
-import { canRead, DocumentError, extractText } from "../../documents/documents.ts";
+import { canRead, DocumentError, type ExtractedText, extractText, maxExtractMs } from "../../documents/documents.ts";
 import { RequestError } from "../../errors.ts";
 import { type FileRow, findCompletedFile, findFile, openFile } from "../../files/files.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { ObjectStore } from "../../lib/object-store/object-store.ts";
 import { transaction } from "../../lib/postgres.ts";
 import { createTask } from "../create-task.ts";
-import { TaskFailure, type TaskKind, type TaskStatus } from "../task.ts";
+import { TaskFailure, type TaskKind, type TaskRun, type TaskStatus } from "../task.ts";
 
-interface ExtractDeps {
+export interface ExtractDeps {
   db: PipelineDb;
   store: ObjectStore;
   clock: Clock;
@@ -56,29 +56,36 @@ export function requireDocument({ status, content_type, filename, bytes }: FileR
 }
 
 /** The text of a file. Its result is the `ExtractedText` of documents/. */
-export function extractKind({ db, store, clock, temporaryFolder }: ExtractDeps): TaskKind {
+export function extractKind(deps: ExtractDeps): TaskKind {
   return {
     kind,
-    timeoutMs: 5 * minute,
+    timeoutMs: maxExtractMs,
     patienceMs: 60 * minute,
-    async run({ task, signal, progress }) {
-      const row = await findCompletedFile(db, task.fileId!);
-      if (row === null) throw new TaskFailure("RESOURCE_NOT_FOUND", "The file was deleted.");
-      const place = { folder: temporaryFolder, maxBytes: maxDocumentBytes, signal };
-      await using file = await openFile({ store }, row, place);
-      progress(copiedPercent);
-      try {
-        return await extractText(file, {
-          contentType: row.content_type!,
-          filename: row.filename,
-          clock,
-          signal,
-          onProgress: ({ done, total }) => progress(copiedPercent + ((100 - copiedPercent) * done) / total),
-        });
-      } catch (error) {
-        if (!(error instanceof DocumentError)) throw error;
-        throw new TaskFailure(error.code, error.message, { cause: error });
-      }
-    },
+    run: ({ task, signal, progress }) => extractFile(deps, task.fileId!, { signal, progress }),
   };
+}
+
+/** For runs of tasks: throws `TaskFailure`, such as for a file that was deleted. */
+export async function extractFile(
+  { db, store, clock, temporaryFolder }: ExtractDeps,
+  fileId: string,
+  { signal, progress }: Pick<TaskRun, "signal" | "progress">,
+): Promise<ExtractedText> {
+  const row = await findCompletedFile(db, fileId);
+  if (row === null) throw new TaskFailure("RESOURCE_NOT_FOUND", "The file was deleted.");
+  const place = { folder: temporaryFolder, maxBytes: maxDocumentBytes, signal };
+  await using file = await openFile({ store }, row, place);
+  progress(copiedPercent);
+  try {
+    return await extractText(file, {
+      contentType: row.content_type!,
+      filename: row.filename,
+      clock,
+      signal,
+      onProgress: ({ done, total }) => progress(copiedPercent + ((100 - copiedPercent) * done) / total),
+    });
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    throw new TaskFailure(error.code, error.message, { cause: error });
+  }
 }
