@@ -2688,6 +2688,17 @@ export interface components {
             payloads: string[];
             /** @description In UTF-16 code units; a longer text is split. */
             max_text_length: number;
+            /** @description As what it takes files, the first that fits. All others are sent as a link. Empty in the app, which takes all. */
+            media: {
+                /** @description As the platform calls it. */
+                kind: string;
+                /** @description Null: all. */
+                content_types: string[] | null;
+                /** @description Bytes. */
+                max_size: number;
+                /** @description A longer caption is sent as a text before the file. */
+                max_caption_length: number;
+            }[];
             /** @description The receipts that the platform sends. */
             receipts: string[];
             replies: boolean;

@@ -141,6 +141,18 @@ const ChannelCapabilities = named(
     addresses: Type.Array(Type.String()),
     payloads: Type.Array(Type.String()),
     max_text_length: Type.Integer({ description: "In UTF-16 code units; a longer text is split." }),
+    media: Type.Array(
+      Type.Object({
+        kind: Type.String({ description: "As the platform calls it." }),
+        content_types: nullable(Type.Array(Type.String()), { description: "Null: all." }),
+        max_size: Type.Integer({ description: "Bytes." }),
+        max_caption_length: Type.Integer({ description: "A longer caption is sent as a text before the file." }),
+      }),
+      {
+        description:
+          "As what it takes files, the first that fits. All others are sent as a link. Empty in the app, which takes all.",
+      },
+    ),
     receipts: Type.Array(Type.String(), { description: "The receipts that the platform sends." }),
     replies: Type.Boolean(),
     typing: Type.Enum(["always", "answer", "never"], {

@@ -28,7 +28,7 @@ export function showWindow({ state, closesAt }: MessagingWindow, viewer: Viewer,
 }
 
 interface ChannelCapabilities
-  extends Pick<Capabilities, "payloads" | "maxTextLength" | "receipts" | "replies" | "typing" | "readMarks"> {
+  extends Pick<Capabilities, "payloads" | "maxTextLength" | "media" | "receipts" | "replies" | "typing" | "readMarks"> {
   channel: string;
   addresses: string[];
   window: MessagingWindow;
@@ -62,6 +62,7 @@ const inApp: ChannelCapabilities = {
   addresses: [],
   payloads: ["text", "file", "location", "template", "reaction"],
   maxTextLength,
+  media: [],
   receipts: ["delivered", "read"],
   replies: true,
   typing: "always",

@@ -135,12 +135,18 @@ function showChannel(
   { channel, addresses, payloads, ...rest }: Omit<MemberCapabilities["channels"][number], "window">,
   areAddressesShown: boolean,
 ) {
-  const { maxTextLength, receipts, replies, typing, readMarks } = rest;
+  const { maxTextLength, media, receipts, replies, typing, readMarks } = rest;
   return {
     channel,
     addresses: areAddressesShown ? addresses : [],
     payloads: [...payloads],
     max_text_length: maxTextLength,
+    media: media.map(({ kind, contentTypes, maxBytes, maxCaptionLength }) => ({
+      kind,
+      content_types: contentTypes && [...contentTypes],
+      max_size: maxBytes,
+      max_caption_length: maxCaptionLength,
+    })),
     receipts: [...receipts],
     replies,
     typing,

@@ -115,7 +115,7 @@ const testCapabilities: Record<string, Capabilities> = {
   phone: {
     payloads: ["text", "file", "template"],
     maxTextLength: 4096,
-    media: [],
+    media: [{ kind: "image", contentTypes: ["image/png"], maxBytes: 1_000, maxCaptionLength: 100 }],
     receipts: ["sent", "delivered", "read"],
     replies: true,
     ratePerSecond: 80,
