@@ -33,6 +33,7 @@ const pages = [
     "choose-the-channel",
     "failed-messages",
     "realtime",
+    "summarize-a-document",
     "webhook-endpoints",
     "log-in-with-openid-connect",
     "users-and-passwords",
@@ -90,6 +91,7 @@ const notRun: Record<string, Record<string, string>> = {
     "(cd send && go mod init": otherRegistries,
     "HUB=$HUB KEY=$KEY java": otherRegistries,
   },
+  "docs/guides/summarize-a-document.md": { "LLM_BASE_URL=": "needs a language model: summaries.test.ts" },
   "docs/guides/rotate-secrets.md": { "npm start -- secrets": "the hub is stopped meanwhile: secrets.test.ts" },
 };
 
