@@ -1849,6 +1849,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count what the workspace has done
+         * @description Messages, deliveries and tasks of the period, which begins with a full hour, and files as they are now.
+         *
+         *     Requires the role `admin`. An API key requires the scope `stats:read`.
+         */
+        get: operations["getStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -4563,7 +4585,7 @@ export interface components {
          */
         Role: "member" | "agent" | "admin";
         /** @enum {string} */
-        Scope: "*" | "messages:read" | "messages:write" | "conversations:read" | "conversations:write" | "files:read" | "files:write" | "tasks:read" | "tasks:write" | "contacts:read" | "contacts:write" | "users:read" | "users:write" | "channel-accounts:read" | "channel-accounts:write" | "api-keys:read" | "api-keys:write" | "events:read" | "webhook-endpoints:read" | "webhook-endpoints:write" | "audit-log:read" | "workspaces:read" | "workspaces:write";
+        Scope: "*" | "messages:read" | "messages:write" | "conversations:read" | "conversations:write" | "files:read" | "files:write" | "tasks:read" | "tasks:write" | "contacts:read" | "contacts:write" | "users:read" | "users:write" | "channel-accounts:read" | "channel-accounts:write" | "api-keys:read" | "api-keys:write" | "events:read" | "webhook-endpoints:read" | "webhook-endpoints:write" | "audit-log:read" | "stats:read" | "workspaces:read" | "workspaces:write";
         /**
          * @example {
          *       "overlap_seconds": 3600
@@ -4585,6 +4607,70 @@ export interface components {
         StartedTask: {
             task_id: string;
             status: components["schemas"]["TaskStatus"];
+        };
+        Stats: {
+            /** @enum {string} */
+            period: "24h" | "7d" | "30d";
+            /** Format: date-time */
+            since: string;
+            /**
+             * Format: date-time
+             * @description Messages and deliveries are counted up to here: now, or in a very busy workspace the last full hour that was counted.
+             */
+            until: string;
+            messages: {
+                total: number;
+                /** @description On average. */
+                per_minute: number;
+                by_channel: {
+                    /** @enum {string} */
+                    direction: "inbound" | "outbound";
+                    /** @description On which it came; null when a program or a user wrote it. */
+                    channel: string | null;
+                    count: number;
+                }[];
+            };
+            deliveries: {
+                total: number;
+                /** @description By the status that they have reached; of older ones as of a day or a week after. */
+                by_channel: {
+                    /** @description `app` is the hub's own. */
+                    channel: string;
+                    total: number;
+                    accepted: number;
+                    in_transit: number;
+                    sent: number;
+                    delivered: number;
+                    read: number;
+                    failed: number;
+                    /** @description From 0 to 1: those that reached the recipient, as far as the channel reports it. Null without deliveries. */
+                    delivered_rate: number | null;
+                    /** @description From 0 to 1: those that were read, as far as the channel reports it. Null without deliveries. */
+                    read_rate: number | null;
+                    /** @description From 0 to 1: those that failed. Null without deliveries. */
+                    failed_rate: number | null;
+                }[];
+            };
+            /** @description As they are now, with uploads under way. */
+            files: {
+                count: number;
+                bytes: number;
+            };
+            /** @description Used by language models, on the days of the period (UTC). */
+            llm_tokens: {
+                /** @description With the key of the hub. */
+                hub_key: number;
+                /** @description With users' own keys. */
+                own_keys: number;
+            };
+            /** @description Created in the period: the newest 100,000. */
+            tasks: {
+                pending: number;
+                running: number;
+                completed: number;
+                failed: number;
+                cancelled: number;
+            };
         };
         /**
          * @example {
@@ -5541,6 +5627,7 @@ export type Role = components['schemas']['Role'];
 export type Scope = components['schemas']['Scope'];
 export type SecretRotation = components['schemas']['SecretRotation'];
 export type StartedTask = components['schemas']['StartedTask'];
+export type Stats = components['schemas']['Stats'];
 export type SummaryRequest = components['schemas']['SummaryRequest'];
 export type Task = components['schemas']['Task'];
 export type TaskCancelledWebhook = components['schemas']['TaskCancelledWebhook'];
@@ -8716,6 +8803,32 @@ export interface operations {
                     "application/x-ndjson": string;
                 };
             };
+            401: components["responses"]["Unauthorized"];
+            403: components["responses"]["Forbidden"];
+            503: components["responses"]["ServiceUnavailable"];
+        };
+    };
+    getStats: {
+        parameters: {
+            query?: {
+                period?: "24h" | "7d" | "30d";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stats. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stats"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthorized"];
             403: components["responses"]["Forbidden"];
             503: components["responses"]["ServiceUnavailable"];

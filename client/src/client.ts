@@ -71,6 +71,11 @@ export function openClient(options: ClientOptions) {
         return openRealtime({ url, session, call, WebSocket, random: Math.random }, chosen);
       },
     },
+    stats: {
+      /** For admins. */
+      get: (query?: { period?: api.Stats["period"] }) =>
+        bodyOf<api.Stats>(call, "GET", "/v1/stats", query === undefined ? {} : { query }),
+    },
     operations: operationCalls(call),
   };
 }

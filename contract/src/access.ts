@@ -27,6 +27,7 @@ export const scopes = [
   "webhook-endpoints:read",
   "webhook-endpoints:write",
   "audit-log:read",
+  "stats:read",
   "workspaces:read",
   "workspaces:write",
 ] as const;

@@ -19,6 +19,7 @@ import { oauth } from "./oauth.ts";
 import type { Operation } from "./operation.ts";
 import { ownPassword, passwords, userPasswords } from "./passwords.ts";
 import { platformWebhooks } from "./platform-webhooks.ts";
+import { stats } from "./stats.ts";
 import { documents, tasks } from "./tasks.ts";
 import { totp, userTotp } from "./totp.ts";
 import { users } from "./users.ts";
@@ -54,6 +55,7 @@ export const contract: readonly Operation[] = [
   deadLetters,
   webhookEndpoints,
   auditLog,
+  stats,
   health,
   platformWebhooks,
 ].flatMap((group): Operation[] => Object.values(group));

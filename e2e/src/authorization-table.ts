@@ -215,6 +215,7 @@ export const authorizationTable: Readonly<Record<string, Row>> = {
     { stranger: 403, toKeys: 403 },
   ),
   "GET /v1/audit-log": row("admin", "audit-log:read", 200, undefined, own),
+  "GET /v1/stats": row("admin", "stats:read", 200, undefined, own),
   "GET /v1/audit-log/export": row("admin", "audit-log:read", 200, undefined, own),
 
   // Contacts.

@@ -60,6 +60,11 @@ export async function fillWorkspace(workspace: Workspace, things: Things, owner:
     member.userId,
   ]);
   await owner.all(
+    `INSERT INTO hourly_counts (workspace_id, hour, counted, channel, state, count)
+     VALUES ($1, date_trunc('hour', now()), 'delivery', 'telegram', 'sent', 1)`,
+    [workspaceId],
+  );
+  await owner.all(
     `INSERT INTO address_verifications (verification_id, workspace_id, user_id, channel, identifier, code_hash, expires_at)
      VALUES ($1, $2, $3, 'telegram', '1', $4, now())`,
     [randomUUID(), workspaceId, member.userId, randomBytes(32)],

@@ -18,8 +18,8 @@ export async function openOwner(databaseUrl: string): Promise<Owner> {
   };
 }
 
-/** Leases and wake-ups: they change while nothing happens. */
-const restless = /^(bus_|webhook_senders$|schema_migrations$)/;
+/** Leases, wake-ups and counts of past hours: they change while nothing happens. */
+const restless = /^(bus_|webhook_senders$|counted_hours$|hourly_counts$|schema_migrations$)/;
 /** Notes of when something was last used. */
 const restlessColumns = ["last_used_at"];
 

@@ -11,6 +11,7 @@ import { repeat } from "./lib/repeat.ts";
 import { deleteOldPasswordResets, deleteOldTries, deleteOldUsedValues } from "./log-in/log-in.ts";
 import { dropOldPartitions, makeMissingPartitions } from "./partitions.ts";
 import { resealOld } from "./sealed-columns.ts";
+import { countHours } from "./stats/stats.ts";
 import { deleteOldLlmUsage } from "./summaries/summaries.ts";
 import { deleteOldTasks } from "./tasks/tasks.ts";
 import { deleteOldInvitations } from "./users/users.ts";
@@ -52,6 +53,7 @@ const jobs: readonly Job[] = [
     run: ({ pipelineDb, clock, config }) =>
       deleteOldEvents(pipelineDb, new Date(clock.now()), config.events.retentionMs),
   },
+  { name: "hourly counts", everyMs: minute, run: ({ pipelineDb: db, clock }) => countHours({ db, clock }) },
   {
     name: "old tasks",
     everyMs: 10 * minute,

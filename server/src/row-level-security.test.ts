@@ -59,6 +59,7 @@ test("the request role has the privileges that it needs on each table, and no mo
     file_conversations: "SI",
     file_usage: "S",
     files: "SI",
+    hourly_counts: "S",
     idempotency_keys: "SID",
     invitations: "SIU",
     lanes: "S",

@@ -36,6 +36,7 @@ const features = [
   "messages",
   "channel-accounts",
   "documents",
+  "stats",
   "summaries",
 ];
 const pipeline = ["bus", "deliveries", "inbound", "dead-letters", "webhook-endpoints", "signals", "tasks"];
@@ -112,6 +113,7 @@ test("folders that have an entrance are imported through it", () => {
     "dead-letters",
     "webhook-endpoints",
     "tasks",
+    "stats",
   ];
   // For tests: the bounds of guesses, an authenticator app, a renderer of pages, and clients that are no sockets.
   const allowed = [

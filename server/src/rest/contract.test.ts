@@ -54,7 +54,7 @@ const surface = `
   PATCH /v1/webhook-endpoints/{id} · DELETE /v1/webhook-endpoints/{id} · POST /v1/webhook-endpoints/{id}/rotate-secret
   POST /v1/webhook-endpoints/{id}/test · POST /v1/webhook-endpoints/{id}/replay
   GET /v1/webhook-endpoints/{id}/attempts · POST /v1/webhook-endpoints/{id}/attempts/{attempt_id}/replay
-  GET /v1/events · GET /.well-known/jwks.json · GET /v1/audit-log · GET /v1/audit-log/export
+  GET /v1/events · GET /.well-known/jwks.json · GET /v1/audit-log · GET /v1/audit-log/export · GET /v1/stats
 `
   .split(/[·\n]/)
   .map((line) => line.trim())

@@ -7,7 +7,7 @@ import { connectors } from "../connectors/registry.ts";
 import { addressParser } from "../contacts/contacts.ts";
 import { findDirectsTo, type NewDirect } from "../conversations/conversations.ts";
 import type { Authenticator } from "../credentials/credentials.ts";
-import type { RequestDb } from "../database-roles.ts";
+import type { PipelineDb, RequestDb } from "../database-roles.ts";
 import type { ReplayDeps } from "../dead-letters/dead-letters.ts";
 import type { EventNotifier } from "../events/events.ts";
 import { type FileDeps, findRefusedFiles } from "../files/files.ts";
@@ -49,6 +49,7 @@ import { meRoutes } from "./me.ts";
 import { messageRoutes } from "./messages.ts";
 import { objectRoutes } from "./objects.ts";
 import { type OperationDeps, operationRoutes } from "./operations.ts";
+import { statsRoutes } from "./stats.ts";
 import { taskRoutes } from "./tasks.ts";
 import { userRoutes } from "./users.ts";
 import { webhookEndpointRoutes } from "./webhook-endpoints.ts";
@@ -62,6 +63,7 @@ interface RestDeps
   config: Pick<Config, "http" | "identity" | "limits" | "webhooks">;
   log: Logger;
   dbOf: (workspaceId: string) => RequestDb;
+  pipelineDb: PipelineDb;
   authenticator: Pick<Authenticator, "authenticate" | "forget">;
   secretBox: SecretBox;
   limits: RateLimits;
@@ -137,6 +139,7 @@ export async function openRest(
   userRoutes(app, { clock, hasher, forget });
   workspaceRoutes(app, { db: identityDb, clock, hasher });
   auditLogRoutes(app);
+  statsRoutes(app, { pipelineDb: deps.pipelineDb, clock });
   contactRoutes(app, { clock, parseAddress });
   addressRoutes(app, {
     clock,
