@@ -411,7 +411,7 @@ function statementFor(plan: RoutePlan | null, isChecked: boolean, hasFiles: bool
   const route = plan?.text(ownParameters + (isChecked ? checkParameters : 0) + 1, accepted) ?? published(accepted);
   return {
     name: `insert_messages${plan === null ? "" : "_and_route"}${isChecked ? "" : "_as_planned"}${hasFiles ? "_with_files" : ""}`,
-    text: `WITH ${isChecked ? `${checks}, ` : ""}${writes(isChecked)}${hasFiles ? shared : ""}, ${route}, ${result(isChecked)}`,
+    text: `WITH ${isChecked ? `${checks}, ` : ""}${writes(isChecked, hasFiles)}${hasFiles ? shared : ""}, ${route}, ${result(isChecked)}`,
   };
 }
 
@@ -463,7 +463,7 @@ cases AS MATERIALIZED (
 // `locked` by id first, because an UPDATE locks in the order of its plan; the planner expects one row of a LIMIT that it
 // does not know, and so looks them up even when it assumes only three. `queued` follows `moved`, so that
 // bus offsets are in the order of the seqs, and `published` is last, because of the lock of the feed.
-const writes = (isChecked: boolean) => `
+const writes = (isChecked: boolean, hasFiles: boolean) => `
 locked AS MATERIALIZED (
   SELECT count(*) AS count FROM unnest($5::uuid[]) AS g (conversation_id)
   CROSS JOIN LATERAL (SELECT FROM conversations c WHERE c.conversation_id = g.conversation_id FOR NO KEY UPDATE) c
@@ -488,7 +488,7 @@ locked AS MATERIALIZED (
     $14::text[], $15::jsonb[], $16::uuid[], $17::jsonb[], $18::jsonb[]) AS i (step, message_id, workspace_id,
     conversation_id, sender_id, direction, payload, channels, options, reply_to, metadata, origin)
   ${isChecked ? "WHERE NOT EXISTS (SELECT FROM refused)" : ""}
-  RETURNING workspace_id, conversation_id, payload
+  RETURNING workspace_id${hasFiles ? ", conversation_id, payload" : ""}
 ), queued AS MATERIALIZED (
   SELECT bus_publish($2, array_agg((q.partitions ->> i.conversation_id::text)::integer ORDER BY i.place), array_agg(
     '["' || i.conversation_id || '",{"workspaceId":"' || i.workspace_id || '","messageId":"' || i.message_id || '"}]' ORDER BY i.place))
