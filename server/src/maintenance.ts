@@ -13,7 +13,7 @@ import { dropOldPartitions, makeMissingPartitions } from "./partitions.ts";
 import { resealOld } from "./sealed-columns.ts";
 import { countHours } from "./stats/stats.ts";
 import { deleteOldLlmUsage } from "./summaries/summaries.ts";
-import { deleteOldTasks } from "./tasks/tasks.ts";
+import { deleteOldTasks, deleteTasksOfDeletedFiles } from "./tasks/tasks.ts";
 import { deleteOldInvitations } from "./users/users.ts";
 import { deleteOldWebhookDeliveries, giveUpDisabled } from "./webhook-endpoints/webhook-endpoints.ts";
 
@@ -74,6 +74,7 @@ const jobs: readonly Job[] = [
 
 async function sweepFiles({ pipelineDb: db, clock, files: { store } }: Context): Promise<void> {
   await giveUpUploads({ db, clock });
+  await deleteTasksOfDeletedFiles({ db });
   await removeObjects({ db, store });
 }
 

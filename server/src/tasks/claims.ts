@@ -172,13 +172,26 @@ export function endTask(
     await before(tx);
     await run(
       tx,
-      `UPDATE tasks SET status = $2, result = $3, error = $4, finished_at = $5, owner_id = NULL, leased_until = NULL,
+      // What was read of a file that was deleted meanwhile is not kept.
+      `UPDATE tasks SET status = $2, error = $4,
+         result = CASE WHEN (SELECT f.status FROM files f WHERE f.file_id = tasks.file_id) IS DISTINCT FROM 'deleted' THEN $3::json END,
+         finished_at = $5, owner_id = NULL, leased_until = NULL,
          progress = CASE WHEN $2 = 'completed' THEN 100 ELSE progress END
        WHERE task_id = $1`,
       [taskId, end.status, result, error, now],
     );
     return true;
   });
+}
+
+/** With their results, which hold what the files said. Before the bytes of the files are removed. */
+export function deleteTasksOfDeletedFiles({ db }: { db: PipelineDb }): Promise<number> {
+  return run(
+    db,
+    `DELETE FROM tasks WHERE finished_at IS NOT NULL AND file_id = ANY (ARRAY(
+       SELECT file_id FROM files WHERE status = 'deleted' AND object_left))`,
+    [],
+  );
 }
 
 const deletePage = 1_000;

@@ -9,7 +9,7 @@ import { run } from "../lib/query.ts";
 import { patient } from "../testing/patience.ts";
 import { startTaskTest } from "../testing/test-tasks.ts";
 import { until } from "../testing/until.ts";
-import { deleteOldTasks, TaskFailure, type TaskRun, TryLater } from "./tasks.ts";
+import { deleteOldTasks, deleteTasksOfDeletedFiles, TaskFailure, type TaskRun, TryLater } from "./tasks.ts";
 
 const taskProgram = fileURLToPath(new URL("../testing/task-process.ts", import.meta.url));
 
@@ -327,4 +327,23 @@ test("tasks that ended long ago are deleted", async () => {
   assert.equal(await deleteOldTasks(deps, 3_600_000), 0);
   assert.equal(await deleteOldTasks(deps, 30_000), 1);
   assert.equal((await hub.find(waiting.taskId)).status, "pending");
+});
+
+test("what was read of a file goes with the file, also when the task ends afterwards", async () => {
+  await using hub = await startTaskTest();
+  const steps = openSteps();
+  const fileId = await hub.addFile();
+  const [before, after] = [await hub.create({ fileId }), await hub.create({ fileId, options: { words: 10 } })];
+  const other = await hub.create({ fileId: await hub.addFile() });
+  hub.start(steps.begin);
+  await until("all run", () => steps.started.length === 3);
+  const end = (taskId: string) => steps.started.find(({ run }) => run.task.taskId === taskId)!.end({ text: "secret" });
+  end(before.taskId);
+  end(other.taskId);
+  for (const { taskId } of [before, other]) await reaches(hub, taskId, "completed");
+  await run(hub.pool, "UPDATE files SET status = 'deleted' WHERE file_id = $1", [fileId]);
+  end(after.taskId);
+  assert.equal((await reaches(hub, after.taskId, "completed")).result, null);
+  assert.equal(await deleteTasksOfDeletedFiles({ db: hub.pipelineDb }), 2);
+  assert.deepEqual((await hub.find(other.taskId)).result, { text: "secret" });
 });

@@ -1,5 +1,5 @@
 /** The entrance of tasks: long work in the background, with progress, a result, and an end. */
-export { deleteOldTasks } from "./claims.ts";
+export { deleteOldTasks, deleteTasksOfDeletedFiles } from "./claims.ts";
 export { createTask, type NewTask } from "./create-task.ts";
 export { extractKind, requestExtract } from "./extract/extract.ts";
 export { factsKind } from "./facts/facts.ts";

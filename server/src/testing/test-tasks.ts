@@ -2,8 +2,9 @@ import { openDatabases } from "../databases.ts";
 import { openEventNotifier } from "../events/events.ts";
 import { type Clock, systemClock } from "../lib/clock.ts";
 import { openLocalFanout } from "../lib/fanout/local-fanout.ts";
+import { newId } from "../lib/ids.ts";
 import { type Log, transaction } from "../lib/postgres.ts";
-import { all } from "../lib/query.ts";
+import { all, run } from "../lib/query.ts";
 import { openTroubles } from "../lib/troubles.ts";
 import { createTask, type NewTask, openTaskNotifier, type TaskKind, type TaskRun, TaskRunner } from "../tasks/tasks.ts";
 import { addUser, addWorkspace, openTestPool } from "./test-people.ts";
@@ -39,6 +40,16 @@ export async function startTaskTest() {
     ...databases,
     addUser: async (name: string) => (await addUser(pool, workspaceId, name)).userId,
     addWorkspace: (name: string) => addWorkspace(pool, name),
+    async addFile(): Promise<string> {
+      const fileId = newId(Date.now());
+      await run(
+        pool,
+        `INSERT INTO files (file_id, workspace_id, uploaded_by, filename, bytes, status, part_bytes, created_at)
+         VALUES ($1, $2, $2, 'a.txt', 1, 'completed', 5242880, now())`,
+        [fileId, workspaceId],
+      );
+      return fileId;
+    },
     create: (task: Partial<NewTask> = {}, clock: Clock = systemClock) =>
       transaction(pool, (tx) => createTask(tx, clock, { workspaceId, userId, kind: "test", ...task })),
     /** Starts a process that runs tasks; `run` is what it does for each. */
