@@ -8,7 +8,7 @@ import { documentCalls, taskCalls } from "./tasks.ts";
 
 export type * from "../../contract/openapi.ts";
 export { ApiError, type Call, type Credential, type Page, type PageQuery } from "./call.ts";
-export type { FormOptions, UploadOptions } from "./files.ts";
+export type { FileSource, FormOptions, UploadOptions } from "./files.ts";
 export type * from "./frames.ts";
 export {
   type RealtimeConnection,

@@ -2,6 +2,15 @@ import type * as api from "../../contract/openapi.ts";
 import { bodyOf, type Call, type PageQuery, page } from "./call.ts";
 import { pause } from "./pause.ts";
 
+/** What is read of a file, a part at a time: a `Blob`, a `File`, or your own source of bytes. */
+export interface FileSource {
+  readonly name?: string;
+  /** Bytes. */
+  readonly size: number;
+  /** `end` is not included. Called again for the same bytes, it returns the same. */
+  slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> };
+}
+
 export interface UploadOptions {
   /** Default: the name of a `File`. */
   filename?: string;
@@ -43,7 +52,7 @@ export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
     thumbnail: (id: string) => bodyOf<api.FileLink>(call, "GET", `${path}/${id}/thumbnail`),
     /** For small files: after an interruption all of it is sent again. */
     uploadInOneRequest(file: Blob, options: FormOptions = {}): Promise<api.File> {
-      const { filename = nameOf(file), signal, ...fields } = options;
+      const { filename = nameOf(file as FileSource), signal, ...fields } = options;
       const body = new FormData();
       for (const [name, value] of Object.entries(fields)) if (value !== undefined) body.set(name, value);
       body.set("file", file, filename);
@@ -54,7 +63,7 @@ export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
      * Sends a file in parts, several at a time, each again if it fails, and completes it. After an error call it again with
      * `fileId`, also from another process or machine.
      */
-    async upload(file: Blob, options: UploadOptions = {}): Promise<api.File> {
+    async upload(file: FileSource, options: UploadOptions = {}): Promise<api.File> {
       const { conversation_id, concurrency = 4, signal, onProgress } = options;
       const { filename = nameOf(file) } = options;
       const started = { filename, size: file.size, ...(conversation_id && { conversation_id }) };
@@ -112,8 +121,8 @@ export function fileCalls(call: Call, fetch: typeof globalThis.fetch) {
   return files;
 }
 
-function nameOf(file: Blob): string {
-  return (file as { name?: string }).name ?? "file";
+function nameOf({ name = "file" }: { name?: string }): string {
+  return name;
 }
 
 function hex(bytes: Uint8Array): string {
