@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { pipeline } from "node:stream/promises";
+import { finished } from "node:stream/promises";
 import type { Principal } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
+import { freeMemory } from "../lib/free-memory.ts";
 import type { ByteRange, StoredPart } from "../lib/object-store/object-store.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
@@ -127,7 +128,12 @@ function checksumOfParts(hashes: readonly string[]): string {
 
 async function hash(store: FileDeps["store"], key: string, range?: ByteRange): Promise<string> {
   const sha256 = createHash("sha256");
-  await pipeline(await store.read(key, range), sha256);
+  const bytes = await store.read(key, range);
+  bytes.on("data", (chunk: Buffer) => {
+    sha256.update(chunk);
+    freeMemory(chunk);
+  });
+  await finished(bytes);
   return sha256.digest("hex");
 }
 

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream } from "node:fs";
 import { mkdir, open, opendir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { Readable } from "node:stream";
-import { type HashedFileOptions, waitingBytes, writeHashedFile } from "./hashed-file.ts";
+import { Readable, type Writable } from "node:stream";
+import { type HashedFileOptions, writeHashedFile } from "./hashed-file.ts";
 import {
   assertAllParts,
   type ByteRange,
@@ -16,6 +16,7 @@ import {
   type Upload,
   uploadMissing,
 } from "./object-store.ts";
+import { type FileRange, readBytes, sendFiles } from "./send-files.ts";
 
 /*
  * The files of the engine on disk. Every step is one rename within a file system, so a crash leaves the state before or
@@ -55,6 +56,7 @@ const idPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 export class DiskFolders {
   readonly #root: string;
+  readonly #flushes = new SharedFlushes(syncFolder);
 
   constructor(root: string) {
     this.#root = root;
@@ -117,14 +119,24 @@ export class DiskFolders {
     const folder = join(this.#upload(uploadId), "parts");
     const path = join(folder, `${randomUUID()}.tmp`);
     try {
-      const file = createWriteStream(path, { flags: "wx", mode: 0o600, flush: true, highWaterMark: waitingBytes });
-      const { bytes, sha256 } = await writeHashedFile({ ...content, file, withTrailer: true });
+      const { bytes, sha256 } = await this.#writePart(path, content);
       await rename(path, join(folder, String(number)));
-      await syncFolder(folder);
+      await this.#flushes.flush(folder);
       return describePart(number, bytes, sha256);
     } catch (error) {
       await rm(path, { force: true });
       throw isAbsent(error) ? uploadMissing(error) : error;
+    }
+  }
+
+  async #writePart(path: string, content: Omit<HashedFileOptions, "file">) {
+    const file = await open(path, "wx", 0o600);
+    try {
+      const written = await writeHashedFile({ ...content, file, withTrailer: true });
+      await file.sync();
+      return written;
+    } finally {
+      await file.close();
     }
   }
 
@@ -209,20 +221,28 @@ export class DiskFolders {
   }
 
   /** The stream fails when the object is deleted meanwhile. */
-  openObject(key: string, { parts }: Manifest, { start, end }: Required<ByteRange>): Readable {
-    const folder = this.#object(key);
+  openObject(key: string, manifest: Manifest, range: Required<ByteRange>): Readable {
+    const ranges = this.#rangesOf(key, manifest, range);
     async function* chunks(): AsyncIterable<Buffer> {
-      let partStart = 0;
-      for (const [index, bytes] of parts.entries()) {
-        const from = Math.max(start - partStart, 0);
-        const to = Math.min(end - partStart, bytes - 1);
-        if (from <= to) {
-          yield* createReadStream(join(folder, String(index + 1)), { start: from, end: to, highWaterMark: readBytes });
-        }
-        partStart += bytes;
-      }
+      for (const { path, ...range } of ranges) yield* createReadStream(path, { ...range, highWaterMark: readBytes });
     }
     return Readable.from(chunks(), { objectMode: false, highWaterMark: readBytes });
+  }
+
+  /** Writes it to `destination`, and ends that. Faster than a stream. */
+  async sendObject(key: string, manifest: Manifest, range: Required<ByteRange>, destination: Writable): Promise<void> {
+    await sendFiles(this.#rangesOf(key, manifest, range), destination);
+  }
+
+  /** What is read of the files of its parts. */
+  *#rangesOf(key: string, { parts }: Manifest, { start, end }: Required<ByteRange>): Iterable<FileRange> {
+    let partStart = 0;
+    for (const [index, bytes] of parts.entries()) {
+      const from = Math.max(start - partStart, 0);
+      const to = Math.min(end - partStart, bytes - 1);
+      partStart += bytes;
+      if (from <= to) yield { path: join(this.#object(key), String(index + 1)), start: from, end: to };
+    }
   }
 
   #upload(uploadId: string): string {
@@ -246,6 +266,42 @@ export class DiskFolders {
   }
 }
 
+interface Flushing {
+  current: Promise<void>;
+  next: Promise<void> | null;
+}
+
+/**
+ * Makes the entries of folders durable, one flush at a time for each: callers that come during one share the next, because
+ * parts that arrive together would wait for one another otherwise.
+ */
+class SharedFlushes {
+  readonly #flush: (path: string) => Promise<void>;
+  readonly #running = new Map<string, Flushing>();
+
+  constructor(flush: (path: string) => Promise<void>) {
+    this.#flush = flush;
+  }
+
+  /** Covers what was changed before the call. */
+  flush(path: string): Promise<void> {
+    const running = this.#running.get(path);
+    if (running === undefined) return this.#start(path);
+    running.next ??= running.current.catch(() => {}).then(() => this.#start(path));
+    return running.next;
+  }
+
+  #start(path: string): Promise<void> {
+    const flushing: Flushing = { current: this.#flush(path), next: null };
+    this.#running.set(path, flushing);
+    const end = () => {
+      if (flushing.next === null) this.#running.delete(path);
+    };
+    flushing.current.then(end, end);
+    return flushing.current;
+  }
+}
+
 /** The temporary file is in `folder`: another call may be completing the same object. */
 async function writeJson(folder: string, path: string, content: object): Promise<void> {
   const temporary = join(folder, `${randomUUID()}.tmp`);
@@ -257,9 +313,6 @@ export function factsOf({ parts, contentType, etag, modifiedAt }: Manifest): Obj
   const bytes = parts.reduce((sum, part) => sum + part, 0);
   return { bytes, contentType, etag, modifiedAt: new Date(modifiedAt) };
 }
-
-/** How much of an object is read at a time, in bytes. */
-const readBytes = 256 * 1024;
 
 async function readPartFiles(folder: string): Promise<StoredPart[]> {
   const numbers = (await readdir(folder)).map(Number).filter(Number.isInteger);

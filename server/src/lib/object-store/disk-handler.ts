@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { pipeline } from "node:stream/promises";
 import fresh from "fresh";
 import { parse } from "range-parser";
 import type { Clock } from "../clock.ts";
@@ -86,9 +85,7 @@ async function storePart(
     throw new Refusal(403, "FORBIDDEN", `This URL is for a body of ${bytes} bytes, with a content-length.`);
   }
   const upload = { key, uploadId: parameters.get("upload")! };
-  // The request stays open after an error, because the response has the reason.
-  const source = request.iterator({ destroyOnReturn: false });
-  const content = { source, leastBytes: bytes, maxBytes: bytes };
+  const content = { source: request, leastBytes: bytes, maxBytes: bytes, freesChunks: true };
   const part = await folders.storePart(upload, Number(parameters.get("part")), content);
   response.writeHead(200, { etag: part.etag, "content-length": 0 }).end();
 }
@@ -123,7 +120,7 @@ async function sendObject(
     ...(range && { "content-range": `bytes ${start}-${end}/${facts.bytes}` }),
   });
   if (request.method === "HEAD") return void response.end();
-  await pipeline(folders.openObject(key, manifest, { start, end }), response);
+  await folders.sendObject(key, manifest, { start, end }, response);
 }
 
 /** Null: the whole object. That also is the response to several ranges, which RFC 9110 (14.2) leaves to the server. */

@@ -23,7 +23,7 @@ import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { type Backoff, doubledMs } from "../backoff.ts";
 import { type Clock, pause } from "../clock.ts";
 import type { Secret } from "../secret.ts";
-import { waitingBytes, writeHashedFile } from "./hashed-file.ts";
+import { writeHashedFile } from "./hashed-file.ts";
 import {
   assertAllParts,
   assertKey,
@@ -216,10 +216,9 @@ class S3ObjectStore implements ObjectStore {
     try {
       assertKey(key);
       file = await open(path, "wx+", 0o600);
-      const writer = (await open(path, "r+")).createWriteStream({ highWaterMark: waitingBytes });
       // Without a name, the file is gone when the process ends.
       await rm(path);
-      const { bytes, sha256 } = await writeHashedFile({ file: writer, source, maxBytes, signal });
+      const { bytes, sha256 } = await writeHashedFile({ file, source, maxBytes, signal });
       const written = { bytes, sha256: sha256.toString("hex") };
       await onReceived?.(written);
       await this.#put(key, { contentType, file, bytes, sha256, signal });
