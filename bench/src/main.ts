@@ -15,7 +15,7 @@ Measures the hub on this machine, each figure beside its reference in the same r
 differ. Starts all it needs on free ports, in a temporary folder, and leaves nothing behind.
 
   --only <names>    some measures, separated by commas; * stands for anything: --only 'accept.single,e2e.*'.
-                    --only may be left out. Without names: all but auth.*, growth.*, overload.* and processes.*,
+                    --only may be left out. Without names: all but auth.*, files.*, growth.*, overload.* and processes.*,
                     at most 4 minutes
   --quick           fewer and shorter turns, fewer sockets: at most 90 s
   --json            print one JSON object instead of the table
@@ -34,8 +34,8 @@ of order, or when a measure could not run.
 const quietShare = 0.05;
 const defaultMessages = 1_000_000;
 const longestMessages = 100_000_000;
-const fullPlan = { pairs: 5, turnMs: 700, sockets: 10_000 };
-const quickPlan = { pairs: 2, turnMs: 400, sockets: 2_000 };
+const fullPlan = { pairs: 5, turnMs: 700, sockets: 10_000, fileBytes: 2 ** 30 };
+const quickPlan = { pairs: 2, turnMs: 400, sockets: 2_000, fileBytes: 2 ** 26 };
 
 const options = readOptions();
 if (options.help) process.stdout.write(usage);

@@ -35,6 +35,8 @@ export interface Plan {
   /** The time of a turn, in milliseconds. Counts follow from it and from the speed of the machine. */
   turnMs: number;
   sockets: number;
+  /** `files` only: of one file. */
+  fileBytes: number;
   /** `growth` only: the rows of the database. */
   messages: number;
 }

@@ -6,6 +6,7 @@ import { authCost } from "./measures/auth-cost.ts";
 import { authLogins } from "./measures/auth-logins.ts";
 import { e2eLatency } from "./measures/e2e-latency.ts";
 import { e2eThroughput } from "./measures/e2e-throughput.ts";
+import { filesMemory, filesSpeed } from "./measures/files.ts";
 import { growth } from "./measures/growth.ts";
 import { overload } from "./measures/overload.ts";
 import { processes } from "./measures/processes.ts";
@@ -32,6 +33,8 @@ export const measures: readonly Measure[] = [
   wsFanout,
   wsLatency,
   wsStorm,
+  filesSpeed,
+  filesMemory,
   growth,
   processes,
 ];
