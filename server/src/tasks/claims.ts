@@ -18,10 +18,10 @@ interface ClaimInput {
   ownerId: string;
   now: Date;
   leaseMs: number;
-  /** Other kinds are left to newer processes. */
+  /** Other kinds are left to other runners, and to newer processes. */
   kinds: readonly string[];
   limit: number;
-  /** The most running tasks of a user, or of a workspace's own work, in all processes. */
+  /** The most running tasks of these kinds of a user, or of a workspace's own work, in all processes. */
   perUser: number;
 }
 
@@ -54,7 +54,7 @@ export function claimDue(db: PipelineDb, input: ClaimInput): Promise<ClaimedTask
        ), chosen AS MATERIALIZED (
          SELECT due.task_id FROM queues q CROSS JOIN LATERAL (
            SELECT next.task_id, next.run_at, row_number() OVER (ORDER BY next.run_at, next.task_id)
-             + (SELECT count(*) FROM tasks r WHERE r.queue_id = q.queue_id AND r.status = 'running') AS place
+             + (SELECT count(*) FROM tasks r WHERE r.queue_id = q.queue_id AND r.status = 'running' AND r.kind = ANY ($2)) AS place
            FROM (
              SELECT t.task_id, t.run_at FROM tasks t
              WHERE t.queue_id = q.queue_id AND t.status = 'pending' AND t.run_at <= $1 AND t.kind = ANY ($2)

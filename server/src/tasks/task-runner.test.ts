@@ -9,7 +9,7 @@ import { run } from "../lib/query.ts";
 import { patient } from "../testing/patience.ts";
 import { startTaskTest } from "../testing/test-tasks.ts";
 import { until } from "../testing/until.ts";
-import { deleteOldTasks, deleteTasksOfDeletedFiles, TaskFailure, type TaskRun, TryLater } from "./tasks.ts";
+import { cancelTask, deleteOldTasks, deleteTasksOfDeletedFiles, TaskFailure, type TaskRun, TryLater } from "./tasks.ts";
 
 const taskProgram = fileURLToPath(new URL("../testing/task-process.ts", import.meta.url));
 
@@ -115,6 +115,36 @@ test("with one place, the user who waits is served before the one who has had a 
   assert.equal(steps.started[2]!.run.task.taskId, taskId);
 });
 
+test("runners of different kinds have bounds of their own", async () => {
+  await using hub = await startTaskTest();
+  const [slow, quick] = [openSteps(), openSteps()];
+  hub.start(slow.begin, { perUser: 1 });
+  hub.start(quick.begin, { kind: "quick", perUser: 1 });
+  await hub.create();
+  await until("the slow one runs", () => slow.started.length === 1);
+  await hub.create({ kind: "quick" });
+  await until("the quick one runs beside it", () => quick.started.length === 1);
+});
+
+test("a run ends when its task is cancelled through another process", async () => {
+  await using hub = await startTaskTest();
+  const steps = openSteps();
+  hub.start(steps.begin);
+  const { taskId } = await hub.create();
+  await until("it runs", () => steps.started.length === 1);
+  const viewer = { workspaceId: hub.workspaceId, userId: hub.userId, role: "member" as const };
+  const { status } = await cancelTask(hub.dbOf(hub.workspaceId), viewer, taskId, new Date());
+  assert.equal(status, "cancelled");
+  await until("the run is aborted", () => steps.started[0]!.run.signal.aborted);
+  // What it still returns is not stored.
+  steps.started[0]!.end({ text: "late" });
+  const next = await hub.create();
+  await until("the next one runs", () => steps.started.length === 2);
+  assert.notEqual(next.taskId, taskId);
+  const { status: kept, result } = await hub.find(taskId);
+  assert.deepEqual([kept, result], ["cancelled", null]);
+});
+
 test("a task that takes too long fails with TASK_TIMEOUT, and its run is aborted", async () => {
   await using hub = await startTaskTest();
   let isOver = () => {};
@@ -191,17 +221,18 @@ test("what cannot be used now delays a task, visibly and longer each time, until
   assert.equal(runs, 4);
 });
 
-test("trouble of the database delays a task, and does not count against it", async () => {
+test("trouble of the database or the object store delays a task, and does not count against it", async () => {
   await using hub = await startTaskTest();
   let runs = 0;
   hub.start(async () => {
     runs += 1;
     if (runs === 1) throw Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+    if (runs === 2) throw new RequestError("OVERLOADED", "The store of files cannot be used now.");
     return { runs };
   });
   const { taskId } = await hub.create();
   const { result, crashes, waits } = await reaches(hub, taskId, "completed");
-  assert.deepEqual([result, crashes, waits], [{ runs: 2 }, 0, 1]);
+  assert.deepEqual([result, crashes, waits], [{ runs: 3 }, 0, 2]);
 });
 
 // Otherwise a document that ends the process that reads it would end one process after the other, forever.

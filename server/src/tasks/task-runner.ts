@@ -34,7 +34,7 @@ export interface TaskRunnerDeps {
   leaseMs: number;
   /** The most tasks that this process runs at once. */
   concurrency: number;
-  /** The most running tasks of a user, or of a workspace's own work, in all processes. */
+  /** The most running tasks of these kinds of a user, or of a workspace's own work, in all processes. */
   perUser: number;
 }
 
@@ -63,7 +63,7 @@ const lost = new Error("The task was cancelled, or another process runs it.");
 const stopping = new Error("This process stops, and another one runs the task.");
 
 /**
- * Runs what is due in `tasks`. Any number of processes may have one: each claims tasks under its own owner id, for as long
+ * Runs what is due in `tasks`. Any number of processes may have one, or several for different kinds: each claims tasks under its own owner id, for as long
  * as it renews their leases. The tasks of a process that ended run again, at most `maxCrashes` times.
  */
 export class TaskRunner {
@@ -82,7 +82,8 @@ export class TaskRunner {
     this.#deps = deps;
     this.#ownerId = newId(clock.now());
     this.#kinds = new Map(deps.kinds.map((kind) => [kind.kind, kind]));
-    log.info({ owner: this.#ownerId, ...thisProcess }, "tasks: this process runs tasks");
+    const kinds = [...this.#kinds.keys()];
+    log.info({ owner: this.#ownerId, kinds, ...thisProcess }, "tasks: this process runs tasks");
     this.#polling = repeat(
       clock,
       Math.min(pollEveryMs, leaseMs / 4),
