@@ -783,7 +783,7 @@ export interface paths {
         put?: never;
         /**
          * Complete an upload
-         * @description Verifies the checksum and what the bytes are. A file with another checksum (`CHECKSUM_MISMATCH`), or of a type that is not allowed or not what its name says (`FILE_TYPE_INVALID`), is rejected. A second call gets the same response.
+         * @description Verifies the checksum and what the bytes are. A file with another checksum (`CHECKSUM_MISMATCH`), or of a type that is not allowed or not what its name says (`FILE_TYPE_INVALID`), is rejected. Where files are scanned for malware, the file is `scanning` until that is done, then `completed`, or `rejected` with `FILE_INFECTED` or `FILE_NOT_SCANNED`. A second call gets the same response.
          *
          *     An API key requires the scope `files:write`.
          */
@@ -3226,7 +3226,7 @@ export interface components {
             caption?: string;
         };
         /** @enum {string} */
-        FileStatus: "uploading" | "receiving" | "completed" | "rejected" | "deleted";
+        FileStatus: "uploading" | "receiving" | "scanning" | "completed" | "rejected" | "deleted";
         /**
          * @example {
          *       "email": "ana@example.com"

@@ -30,7 +30,7 @@ const conversationId = Type.Optional({
 
 export const FileStatus = named(
   "FileStatus",
-  Type.Enum(["uploading", "receiving", "completed", "rejected", "deleted"]),
+  Type.Enum(["uploading", "receiving", "scanning", "completed", "rejected", "deleted"]),
 );
 
 export const File = named(
@@ -220,7 +220,8 @@ export const files = operations("Files", {
     summary: "Complete an upload",
     description:
       "Verifies the checksum and what the bytes are. A file with another checksum (`CHECKSUM_MISMATCH`), or of a type that is not allowed or not " +
-      "what its name says (`FILE_TYPE_INVALID`), is rejected. A second call gets the same response.",
+      "what its name says (`FILE_TYPE_INVALID`), is rejected. Where files are scanned for malware, the file is `scanning` until " +
+      "that is done, then `completed`, or `rejected` with `FILE_INFECTED` or `FILE_NOT_SCANNED`. A second call gets the same response.",
     access: write,
     // It may read 2 GiB, which says nothing about how busy the hub is.
     admission: "always",

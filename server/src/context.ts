@@ -14,6 +14,7 @@ import { type Deliverer, openRouter, readHealth } from "./deliveries/deliveries.
 import { type EventNotifier, openEventNotifier, openTypingNotifier, type TypingNotifier } from "./events/events.ts";
 import { type FileDeps, openAllowedTypes, openFileLinks } from "./files/files.ts";
 import { openWebhookStore, type WebhookStore } from "./inbound/inbound.ts";
+import { Clamd } from "./lib/clamd.ts";
 import { type Clock, type Random, systemClock } from "./lib/clock.ts";
 import { openDatabaseClock } from "./lib/database-clock.ts";
 import type { Fanout } from "./lib/fanout/fanout.ts";
@@ -82,6 +83,8 @@ export interface Context extends AsyncDisposable {
   readonly files: FileDeps;
   /** Null: summaries are made on this machine. */
   readonly languageModel: LanguageModel | null;
+  /** Null when files are not scanned for malware. */
+  readonly clamd: Clamd | null;
   readonly accounts: ChannelAccounts;
   readonly acceptor: Acceptor;
   readonly inboundWebhooks: WebhookStore;
@@ -168,7 +171,8 @@ export async function openContext(options: ContextOptions): Promise<Context> {
   const allowedTypes = openAllowedTypes(config.files.allowedTypes);
   const taskNotifier = openTaskNotifier({ fanout, clock });
   const tasks = openFileTasks({ clock, taskNotifier });
-  const files = { store, links, clock, ...config.files, allowedTypes, tasks };
+  const clamd = config.files.clamav === null ? null : new Clamd(config.files.clamav);
+  const files = { store, links, clock, ...config.files, allowedTypes, tasks, isScanned: clamd !== null };
   const opened = stack.move();
   return {
     config,
@@ -198,6 +202,7 @@ export async function openContext(options: ContextOptions): Promise<Context> {
     languageModel:
       config.llm &&
       openLanguageModel({ config: config.llm, http: llmHttp, db: pipelineDb, limits, clock, random, log }),
+    clamd,
     accounts,
     acceptor: new Acceptor({
       dbOf: acceptDbOf,

@@ -21,6 +21,8 @@ export const errorCodes = {
   NO_ROUTE: { http: 422 },
   CHANNEL_CREDENTIALS_INVALID: { http: 422 },
   CHECKSUM_MISMATCH: { http: 422 },
+  FILE_INFECTED: { http: 422 },
+  FILE_NOT_SCANNED: { http: 422 },
   REQUEST_TIMEOUT: { http: 408 },
   HEADERS_TOO_LARGE: { http: 431 },
   RATE_LIMIT_EXCEEDED: { http: 429 },

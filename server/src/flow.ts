@@ -16,7 +16,7 @@ import { faultCode } from "./lib/faults.ts";
 import { collectStartGarbage } from "./lib/start-garbage.ts";
 import { startMaintenance } from "./maintenance.ts";
 import { watchKeys } from "./sealed-columns.ts";
-import { extractKind, factsKind, fetchKind, summarizeKind, TaskRunner } from "./tasks/tasks.ts";
+import { extractKind, factsKind, fetchKind, scanKind, summarizeKind, TaskRunner } from "./tasks/tasks.ts";
 import { topics } from "./topics.ts";
 import { watchProgress } from "./watch-progress.ts";
 import { startWebhookEndpoints } from "./webhook-endpoints/webhook-endpoints.ts";
@@ -163,14 +163,18 @@ const tasks: Part = {
   },
 };
 
-/** Beside the other tasks, which may take minutes: messages to other people wait for these. */
+/** Beside the other tasks, which may take minutes: messages and people wait for these. */
 const fetches: Part = {
-  name: "files of people",
+  name: "fetches and scans of files",
   roles: ["tasks"],
   start(context) {
     const { config, pipelineDb: db, clock, log, troubles, taskNotifier, eventNotifier } = context;
-    const { accounts, connectorFor, connectorIo: io, files } = context;
-    const kinds = [fetchKind({ db, accounts, connectorFor, io, ...files })];
+    const { accounts, connectorFor, connectorIo: io, files, clamd } = context;
+    const { acceptsUnscanned } = config.files;
+    const kinds = [
+      fetchKind({ db, accounts, connectorFor, io, ...files }),
+      scanKind({ db, log, troubles, clamd, acceptsUnscanned, ...files }),
+    ];
     const deps = { db, clock, log, troubles, taskNotifier, eventNotifier };
     const bounds = { concurrency: fetchesAtOnce, perUser: fetchesAtOnce };
     return new TaskRunner({ ...deps, kinds, leaseMs: config.bus.leaseMs, ...bounds });

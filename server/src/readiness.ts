@@ -6,13 +6,23 @@ import type { Dependency } from "./rest/operations.ts";
 export type Phase = "starting" | "ready" | "draining";
 
 export function dependenciesOf(context: Context): Dependency[] {
-  const { redis, files } = context;
+  const { redis, files, clamd } = context;
   const check = async () => [...(await readDatabaseWarnings(context)), ...(await warnOfAccounts(context))];
   const database = { name: "database", check };
   const store = { name: "files", isOptional: true, check: () => files.store.check().then(() => []) };
-  if (redis === null) return [database, store];
-  return [database, store, { name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) }];
+  const dependencies: Dependency[] = [database, store];
+  if (redis !== null) {
+    dependencies.push({ name: "redis", isOptional: true, check: () => redis.client.ping().then(() => []) });
+  }
+  // Files wait until it is back.
+  if (clamd !== null) {
+    const check = () => clamd.check(AbortSignal.timeout(clamdCheckMs)).then(() => []);
+    dependencies.push({ name: "clamav", isOptional: true, check });
+  }
+  return dependencies;
 }
+
+const clamdCheckMs = 2_000;
 
 /** Settings of the database that make it slow or lose data. */
 export function readDatabaseWarnings({ config, identityDb }: Context): Promise<SettingWarning[]> {

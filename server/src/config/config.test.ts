@@ -130,6 +130,17 @@ test("a rate limit has a count, a period and a burst", () => {
   }
 });
 
+test("clamd is at a host and port, or at a socket", () => {
+  const clamavOf = (url: string) => load({ CLAMAV_URL: url }).files.clamav;
+  assert.deepEqual(clamavOf("tcp://scanner.internal"), { host: "scanner.internal", port: 3310 });
+  assert.deepEqual(clamavOf("tcp://[::1]:3311"), { host: "::1", port: 3311 });
+  assert.deepEqual(clamavOf("unix:///run/clamav/clamd.ctl"), { path: "/run/clamav/clamd.ctl" });
+  for (const url of ["http://scanner", "tcp://", "tcp://scanner/path", "unix://run/clamd", "unix:///", "/run/clamd"]) {
+    assert.throws(() => clamavOf(url), /CLAMAV_URL/, url);
+  }
+  assert.throws(() => load({ CLAMAV_UNSCANNABLE: "accept" }), /CLAMAV_UNSCANNABLE=accept is set without CLAMAV_URL/);
+});
+
 test("proxies are trusted by number or network, and never every IP address", () => {
   assert.equal(load({}).http.trustedProxies, null);
   assert.equal(load({ TRUST_PROXY: "2" }).http.trustedProxies, 2);

@@ -303,6 +303,7 @@ const names: Omit<EnvNames, "known"> = {
     "RATE_LIMIT_",
     "WEBHOOKS_",
     "TASKS_",
+    "CLAMAV_",
     "LLM_",
     "EVENTS_",
     "UNKNOWN_",

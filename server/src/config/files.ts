@@ -1,3 +1,4 @@
+import type { ClamdAddress } from "../lib/clamd.ts";
 import * as kind from "../lib/env-kinds.ts";
 import type { EnvReader } from "../lib/env-reader.ts";
 
@@ -31,8 +32,40 @@ export function readFiles(read: EnvReader) {
     ),
     /** `null`: in DATA_DIR. */
     s3: readS3(read),
+    ...readScan(read),
   };
 }
+
+function readScan(read: EnvReader) {
+  const clamav = read.optional(
+    "CLAMAV_URL",
+    clamdAddress,
+    "files are not scanned",
+    "Where ClamAV's daemon listens, which scans files for malware before anybody can download them.",
+  );
+  const unscannable = read.value(
+    "CLAMAV_UNSCANNABLE",
+    kind.oneOf("reject", "accept"),
+    "reject",
+    "What becomes of files that clamd does not scan to their end, because they are too large for it or broken.",
+  );
+  if (clamav === null && unscannable === "accept") {
+    read.problem("CLAMAV_UNSCANNABLE=accept is set without CLAMAV_URL: give the URL, or leave both out.");
+  }
+  return { clamav, acceptsUnscanned: unscannable === "accept" };
+}
+
+const clamdAddress: kind.EnvKind<ClamdAddress> = {
+  must: "a URL such as tcp://127.0.0.1:3310 or unix:///run/clamav/clamd.ctl",
+  parse(value) {
+    const url = URL.parse(value);
+    if (url === null || url.search || url.hash || url.username || url.password) return undefined;
+    if (url.protocol === "unix:") return url.host === "" && url.pathname !== "/" ? { path: url.pathname } : undefined;
+    const isPlain = url.protocol === "tcp:" && url.hostname !== "" && /^\/?$/.test(url.pathname);
+    return isPlain ? { host: url.hostname.replace(/^\[|\]$/g, ""), port: Number(url.port || 3310) } : undefined;
+  },
+  print: (address) => ("path" in address ? `unix://${address.path}` : `tcp://${address.host}:${address.port}`),
+};
 
 function readS3(read: EnvReader) {
   const bucket = read.optional("S3_BUCKET", kind.text, "files are in DATA_DIR", "A bucket for the bytes of files.");

@@ -8,6 +8,7 @@ import type { ByteRange, StoredPart } from "../lib/object-store/object-store.ts"
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
 import { type FileRow, findOwnFile, keyOf } from "./file-rows.ts";
+import { followStored, whenStored } from "./follow-stored.ts";
 import { fromStore } from "./from-store.ts";
 import { bytesOfPart, countParts, type FileDeps, uploadOf } from "./upload.ts";
 
@@ -31,7 +32,7 @@ export async function completeUpload(
   if (file.checksum !== null && file.checksum !== checksum && file.status !== "rejected") {
     throw new RequestError("CONFLICT", "This checksum is not the one with which the upload started or ended.");
   }
-  if (file.status === "completed") return file;
+  if (file.status === "completed" || file.status === "scanning") return file;
   if (file.status === "rejected") throw rejection(file);
   const upload = uploadOf(file);
   const { store } = deps;
@@ -49,13 +50,13 @@ export async function completeUpload(
   if (error !== null) return reject(db, principal, file, error);
   const ended = await finishFile(deps, db, principal, file, checksum);
   // It was deleted meanwhile.
-  if (ended.status !== "completed") uploadOf(ended);
+  if (ended.status === "deleted") uploadOf(ended);
   return ended;
 }
 
 /**
- * Completes a file of which all bytes are stored and have this checksum. FILE_TYPE_INVALID leaves it rejected. Returns it
- * as it is when it was deleted meanwhile.
+ * Completes a file of which all bytes are stored and have this checksum, or has it scanned before. FILE_TYPE_INVALID leaves
+ * it rejected. Returns it as it is when it was deleted meanwhile.
  */
 export async function finishFile(
   deps: FileDeps,
@@ -68,24 +69,20 @@ export async function finishFile(
   if (found.kind === "refused") {
     return reject(db, principal, file, { code: "FILE_TYPE_INVALID", message: found.message });
   }
+  const { status, completedAt } = whenStored(deps);
   await transaction(db, async (tx) => {
-    const completed = await run(
+    const stored = await run(
       tx,
-      `UPDATE files SET status = 'completed', content_type = $2, checksum = $3, completed_at = $4, expires_at = NULL, upload_id = NULL
+      `UPDATE files SET status = $2, content_type = $3, checksum = $4, completed_at = $5, expires_at = NULL, upload_id = NULL
        WHERE file_id = $1 AND status = 'uploading'`,
-      [file.file_id, found.contentType, checksum, new Date(deps.clock.now())],
+      [file.file_id, status, found.contentType, checksum, completedAt],
     );
-    if (completed === 0) return;
-    await deps.tasks.completed(tx, { ...file, content_type: found.contentType });
-    if (file.conversation_id === null) return;
-    await run(
-      tx,
-      "INSERT INTO file_conversations (file_id, workspace_id, conversation_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-      [file.file_id, file.workspace_id, file.conversation_id],
-    );
+    if (stored === 1) await followStored(deps, tx, { ...file, content_type: found.contentType });
   });
   deps.tasks.due();
-  return findOwnFile(db, principal, file.file_id);
+  const ended = await findOwnFile(db, principal, file.file_id);
+  if (ended.status === "rejected") throw rejection(ended);
+  return ended;
 }
 
 function requireParts(file: FileRow, stored: readonly StoredPart[], claimed: UploadEnd["parts"]): void {
@@ -166,6 +163,8 @@ async function reject(
 }
 
 function rejection({ error }: FileRow): RequestError {
-  const code = error?.code === "CHECKSUM_MISMATCH" ? "CHECKSUM_MISMATCH" : "FILE_TYPE_INVALID";
-  return new RequestError(code, `${error?.message ?? "The file was rejected."} Upload it again.`);
+  const { code, message } = error ?? { code: "", message: "The file was rejected." };
+  if (code === "FILE_INFECTED" || code === "FILE_NOT_SCANNED") return new RequestError(code, message);
+  const known = code === "CHECKSUM_MISMATCH" ? code : "FILE_TYPE_INVALID";
+  return new RequestError(known, `${message} Upload it again.`);
 }

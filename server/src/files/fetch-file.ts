@@ -7,10 +7,12 @@ import { transaction } from "../lib/postgres.ts";
 import { type Db, maybe, run } from "../lib/query.ts";
 import { findUsage, keyOf } from "./file-rows.ts";
 import { unknownType } from "./file-types.ts";
+import { followStored, whenStored } from "./follow-stored.ts";
 import type { FileSource } from "./received-files.ts";
 import type { FileDeps } from "./upload.ts";
 
-export interface FetchFileDeps extends Pick<FileDeps, "store" | "clock" | "allowedTypes" | "quotaBytes" | "tasks"> {
+export interface FetchFileDeps
+  extends Pick<FileDeps, "store" | "clock" | "allowedTypes" | "quotaBytes" | "tasks" | "isScanned"> {
   db: PipelineDb;
   accounts: Pick<ChannelAccounts, "get">;
   connectorFor: (channel: string) => Connector | undefined;
@@ -31,8 +33,8 @@ interface ReceivingFile {
 type Rejection = { code: string; message: string };
 
 /**
- * Fetches the bytes of a file that a person sent, and checks them. The file ends as `completed`, or as `rejected` with a
- * code. Safe to repeat. Rejects while the database cannot be used, and when `signal` aborts.
+ * Fetches the bytes of a file that a person sent, and checks them. The file ends as `completed`, or waits to be scanned, or is
+ * `rejected` with a code. Safe to repeat. Rejects while the database cannot be used, and when `signal` aborts.
  */
 export async function fetchFile(deps: FetchFileDeps, fileId: string, signal: AbortSignal): Promise<FetchOutcome> {
   const { db } = deps;
@@ -88,22 +90,24 @@ function rejected(code: string, message: string): { kind: "rejected"; error: Rej
 }
 
 async function complete(
-  { db, store, clock, quotaBytes, tasks }: FetchFileDeps,
+  deps: FetchFileDeps,
   file: ReceivingFile,
   { bytes, checksum, contentType }: Extract<Fetched, { kind: "fetched" }>,
 ): Promise<void> {
+  const { db, store, quotaBytes, tasks } = deps;
+  const { status, completedAt } = whenStored(deps);
   const isKept = await transaction(db, async (tx) => {
-    const completed = await run(
+    const stored = await run(
       tx,
-      `UPDATE files SET status = 'completed', bytes = $2, content_type = $3, checksum = $4, completed_at = $5
+      `UPDATE files SET status = $2, bytes = $3, content_type = $4, checksum = $5, completed_at = $6
        WHERE file_id = $1 AND status = 'receiving'`,
-      [file.file_id, bytes, contentType, checksum, new Date(clock.now())],
+      [file.file_id, status, bytes, contentType, checksum, completedAt],
     );
-    if (completed === 0) return false;
+    if (stored === 0) return false;
     if (quotaBytes !== null && (await findUsage(tx, { workspaceId: file.workspace_id })) > quotaBytes) {
       const message = "The files of this workspace would take more than its quota (FILES_QUOTA).";
       await rejectReceived(tx, file.file_id, { code: "QUOTA_EXCEEDED", message });
-    } else await tasks.completed(tx, { ...file, bytes, content_type: contentType });
+    } else await followStored(deps, tx, { ...file, conversation_id: null, bytes, content_type: contentType });
     return true;
   });
   tasks.due();
@@ -115,7 +119,7 @@ async function complete(
 export async function rejectReceived(db: Db, fileId: string, error: Rejection): Promise<void> {
   await run(
     db,
-    "UPDATE files SET status = 'rejected', error = $2, completed_at = NULL WHERE file_id = $1 AND status IN ('receiving', 'completed')",
+    "UPDATE files SET status = 'rejected', error = $2, completed_at = NULL WHERE file_id = $1 AND status IN ('receiving', 'scanning', 'completed')",
     [fileId, JSON.stringify(error)],
   );
 }

@@ -4,7 +4,7 @@ import { notFound } from "../errors.ts";
 import { derivedId, msOf } from "../lib/ids.ts";
 import { all, type Db, maybe, run } from "../lib/query.ts";
 
-export type FileStatus = "uploading" | "receiving" | "completed" | "rejected" | "deleted";
+export type FileStatus = "uploading" | "receiving" | "scanning" | "completed" | "rejected" | "deleted";
 
 /** What a task finds out after the file was completed. */
 export interface FileDescription {

@@ -18,7 +18,7 @@ export type OpenedLink =
   | { kind: "expired" }
   | { kind: "open"; file: FileRow; url: string; expiresAt: Date };
 
-/** Of a token of `FileLinks`. `pending`: it is still being received. `missing` also when the file was deleted. The URL of the bytes is valid for minutes. */
+/** Of a token of `FileLinks`. `pending`: it is still being received or scanned. `missing` also when the file was deleted. The URL of the bytes is valid for minutes. */
 export async function openLink(
   { store, clock, links }: Pick<FileDeps, "store" | "clock" | "links">,
   dbOf: (workspaceId: string) => RequestDb,
@@ -27,7 +27,7 @@ export async function openLink(
   const link = links.open(token);
   if (link.kind !== "open") return link;
   const file = await findLinkedFile(dbOf(link.workspaceId), link.workspaceId, link.fileId);
-  if (file?.status === "receiving") return { kind: "pending" };
+  if (file?.status === "receiving" || file?.status === "scanning") return { kind: "pending" };
   if (file?.status !== "completed") return { kind: "missing" };
   const url = await urlOf(store, file, new Date(clock.now() + pageUrlMs));
   return { kind: "open", file, url, expiresAt: link.expiresAt };

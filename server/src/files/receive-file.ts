@@ -72,7 +72,7 @@ export async function receiveFile(
     throw maxBytes < maxFileBytes ? overQuota(quotaBytes!) : fileTooLarge();
   });
   const file = await finishFile(deps, db, principal, await findOwnFile(db, principal, fileId), sha256);
-  if (file.status === "completed") return file;
+  if (file.status !== "deleted") return file;
   // It was deleted meanwhile, perhaps before there was an object.
   await fromStore(store.remove(key));
   throw new RequestError("CONFLICT", "This file was deleted while it arrived.");

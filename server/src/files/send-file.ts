@@ -57,7 +57,8 @@ export function openFilesToSend(deps: {
           open: () => store.read(keyOf(file)),
           link,
         };
-      case "receiving": {
+      case "receiving":
+      case "scanning": {
         const ageMs = clock.now() - file.created_at.getTime();
         if (ageMs < longestWaitMs) return { kind: "pending", waitMs: pendingWaitMs(ageMs) };
         return { kind: "late", filename: file.filename, link };

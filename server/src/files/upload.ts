@@ -23,6 +23,8 @@ export interface FileDeps {
   /** How long an upload may take. */
   uploadTtlMs: number;
   tasks: FileTasks;
+  /** Files are `scanning` before they are completed. */
+  isScanned: boolean;
 }
 
 const mebibyte = 1024 * 1024;

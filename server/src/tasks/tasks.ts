@@ -5,6 +5,7 @@ export { extractKind, requestExtract } from "./extract/extract.ts";
 export { factsKind } from "./facts/facts.ts";
 export { fetchKind, requestFetch } from "./fetch/fetch.ts";
 export { openFileTasks } from "./file-tasks.ts";
+export { scanKind } from "./scan/scan.ts";
 export { requestSummary, summarizeKind } from "./summarize/summarize.ts";
 export {
   type Task,

@@ -1,6 +1,6 @@
 import type { PipelineDb } from "../../database-roles.ts";
 import { DocumentError, describeFile, hasFacts } from "../../documents/documents.ts";
-import { type CompletedFile, findCompletedFile, openFile, saveFacts } from "../../files/files.ts";
+import { findCompletedFile, openFile, type StoredFile, saveFacts } from "../../files/files.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { ObjectStore } from "../../lib/object-store/object-store.ts";
 import type { PoolClient } from "../../lib/postgres.ts";
@@ -21,7 +21,7 @@ const minute = 60_000;
 const maxBytes = 200 * 1024 * 1024;
 
 /** Of a file that is completed in the same transaction. */
-export async function requestFacts({ clock }: { clock: Clock }, tx: PoolClient, file: CompletedFile): Promise<void> {
+export async function requestFacts({ clock }: { clock: Clock }, tx: PoolClient, file: StoredFile): Promise<void> {
   if (!hasFacts(file.content_type!) || file.bytes > maxBytes) return;
   await createTask(tx, clock, { workspaceId: file.workspace_id, userId: null, kind, fileId: file.file_id });
 }
