@@ -23,8 +23,8 @@ test(
     await using stack = new AsyncDisposableStack();
     const database = stack.use(await createTestDatabase());
     const simulator = stack.use(await startSimulator(openPlatforms));
-    const files = stack.adopt(await mkdtemp(join(tmpdir(), "tasks-")), (path) => rm(path, { recursive: true }));
-    const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url, DATA_DIR: files };
+    const folder = stack.adopt(await mkdtemp(join(tmpdir(), "tasks-")), (path) => rm(path, { recursive: true }));
+    const shared = { ...sharedSecrets, DATABASE_URL: database.url, SIMULATOR_URL: simulator.url, DATA_DIR: folder };
     const env = { ...shared, TASKS_CONCURRENCY: "1", BUS_LEASE: "2s" };
     const [first, second] = [stack.use(await openHubPlace(env)), stack.use(await openHubPlace(env))];
     const doomed = await startHubProcess(first);
@@ -33,16 +33,23 @@ test(
     const client = openClient({ url: second.url, credential });
     const { access_token } = await openClient({ url: second.url }).auth.logIn(credential);
     const scan = await scanOf([["The invoice is due on the last day of the month."]]);
-    const scans = [makePdf([[], [], [], []], { scan }), makePdf([[], [], [], [], []], { scan })];
-    const ids: string[] = [];
-    for (const bytes of scans) {
+    const pages = [8, 9];
+    const files: string[] = [];
+    for (const count of pages) {
+      const bytes = makePdf(new Array<[]>(count).fill([]), { scan });
       const { file_id } = await client.files.upload(new Blob([new Uint8Array(bytes)]), { filename: "scans.pdf" });
-      ids.push((await client.documents.extract(file_id)).task_id);
+      files.push(file_id);
     }
+    // The hub's own work on the files takes no place of theirs.
+    await until("all other tasks are done", async () =>
+      (await client.tasks.list()).data.every(({ finished_at }) => finished_at !== null),
+    );
+    const ids: string[] = [];
+    for (const file_id of files) ids.push((await client.documents.extract(file_id)).task_id);
     const watched: WatchedTask[] = [];
     for (const id of ids) watched.push(stack.use(await watchTask(second.url, id, access_token)));
     await until("both make progress, one in each process", () =>
-      watched.every(({ frames }) => frames.some(({ task }) => task.progress > 10)),
+      watched.every(({ frames }) => frames.at(-1)?.task.status === "running" && frames.at(-1)!.task.progress > 5),
     );
     doomed.kill("SIGKILL");
     await doomed.ended;
@@ -56,10 +63,12 @@ test(
     const results = await Promise.all(ids.map(async (id) => (await client.tasks.get(id)).result));
     assert.deepEqual(
       results.map((result) => (result as { words: number }).words),
-      [44, 55],
+      pages.map((count) => 11 * count),
     );
     const owner = stack.use(await openOwner(database.url));
-    const rows = await owner.all<{ crashes: number }>("SELECT crashes FROM tasks ORDER BY crashes");
+    const rows = await owner.all<{ crashes: number }>(
+      "SELECT crashes FROM tasks WHERE kind = 'extract' ORDER BY crashes",
+    );
     assert.deepEqual(
       rows.map(({ crashes }) => crashes),
       [0, 1],
