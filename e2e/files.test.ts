@@ -4,6 +4,7 @@ import { request } from "node:http";
 import { before, describe, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { ApiError, type Client, type File } from "../client/src/client.ts";
+import type { Upload } from "../server/src/lib/object-store/object-store.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { startTestS3 } from "../server/src/testing/test-s3.ts";
@@ -49,6 +50,12 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
     const headers = { authorization: `Bearer ${home.member.token}` };
     const answer = await fetch(`${hub.url}/v1/files`, { method: "POST", headers, body: formOf(parts) });
     return { status: answer.status, body: (await answer.json()) as Body };
+  }
+
+  async function uploadIn(file_id: string): Promise<Upload> {
+    const text = "SELECT upload_id FROM files WHERE file_id = $1";
+    const { rows } = await hub.db.query<{ upload_id: string }>(text, [file_id]);
+    return { key: `${home.workspaceId}/${file_id}`, uploadId: rows[0]!.upload_id };
   }
 
   test("a file in several parts is the same when it is downloaded, whole and in ranges", async () => {
@@ -197,6 +204,75 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
     await assert.rejects(home.agent.client.files.get(empty.file_id), isError(404, "RESOURCE_NOT_FOUND"));
   });
 
+  // Otherwise a client could store more than it said, in places that it may not write to, or at any later time.
+  test("a part is refused at any URL but its own, and nothing is stored", async () => {
+    const { client } = home.member;
+    const size = 5 * mebibyte + 10;
+    const content = Buffer.alloc(size, randomBytes(50).toString("hex"));
+    const [first, last] = [content.subarray(0, 5 * mebibyte), content.subarray(5 * mebibyte)];
+    const newUpload = { filename: "two-parts.txt", size };
+    const [own, other, foreign] = [
+      await client.files.initiate(newUpload),
+      await client.files.initiate(newUpload),
+      await abroad.member.client.files.initiate(newUpload),
+    ];
+    const expiresAt = new Date(Date.now() + 1_000);
+    const { key, uploadId } = await uploadIn(own.file_id);
+    const part = { number: 1, bytes: first.length };
+    const expired = await hub.hub.context.files.store.partUrl({ key, uploadId }, part, expiresAt);
+    const [url, lastUrl] = own.parts.map((part) => part.url) as [string, string];
+    const { url: readable } = await client.files.download(
+      (await client.files.upload(new Blob([first]), { filename: "first.txt" })).file_id,
+    );
+
+    await until("it has expired", () => Date.now() > expiresAt.getTime() + 1_000);
+    for (const [what, to, body, method] of [
+      ["a changed signature", changed(url, /signature=(.)/i, ([one]) => (one === "0" ? "1" : "0")), first],
+      ["no signature", url.replace(/&[^&]*signature=[^&]*/i, ""), first],
+      ["no parameters", url.split("?")[0]!, first],
+      ["a later expiry", changed(url, /expires=(\d+)/i, ([digits]) => `${Number(digits) + 1}`), first],
+      ["an expired URL", expired, first],
+      ["a byte more", url, Buffer.concat([first, Buffer.from("a")])],
+      ["a byte less", url, first.subarray(1)],
+      ["nothing", url, Buffer.alloc(0)],
+      ["the number of another part", changed(lastUrl, /part(?:number)?=(\d)/i, () => "1"), last],
+      ["the URL of another part", lastUrl, first],
+      ["the upload of another file", uploadOf(url, other.parts[0]!.url), first],
+      ["the name of another file", url.replace(own.file_id, other.file_id), first],
+      ["the file of another workspace", url.replace(home.workspaceId, abroad.workspaceId), first],
+      ["the signature of another workspace", signedAs(url, foreign.parts[0]!.url), first],
+      ["the URL of a download", readable, first],
+      ["POST", url, first, "POST"],
+      ["GET", url, null, "GET"],
+      ["DELETE", url, null, "DELETE"],
+    ] satisfies [string, string, Buffer | null, string?][]) {
+      const init = { method: method ?? "PUT", ...(body && { body: new Uint8Array(body) }) };
+      // A server may close the connection before it has read a body that it refuses.
+      const status = await fetch(to, init).then(
+        async (answer) => answer.text().then(() => answer.status),
+        () => 403,
+      );
+      assert.ok(status >= 400 && status < 500, `${what} got ${status}`);
+    }
+    for (const [{ files }, { file_id }] of [
+      [client, own],
+      [client, other],
+      [abroad.member.client, foreign],
+    ] as const) {
+      const { parts } = await files.parts(file_id);
+      assert.deepEqual([parts[0]!.etag, parts[1]!.etag], [null, null]);
+    }
+    for (const [to, body] of [
+      [url, first],
+      [lastUrl, last],
+    ] as const) {
+      assert.equal((await fetch(to, { method: "PUT", body: new Uint8Array(body) })).status, 200);
+    }
+    assert.equal((await complete(client, own.file_id, content)).status, "completed");
+    for (const { file_id } of [own, other]) await client.files.remove(file_id);
+    await abroad.member.client.files.remove(foreign.file_id);
+  });
+
   test("a form that is wrong is refused, and nothing of it is kept", async () => {
     const file: Part = ["file", new Blob(["hello"]), "hello.txt"];
     const foreign = await abroad.admin.client.conversations.create({
@@ -289,11 +365,7 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
   test("an upload whose parts are gone gets a clear error", async () => {
     const { client } = home.member;
     const { file_id } = await client.files.initiate({ filename: "a.txt", size: 5 });
-    const { store } = hub.hub.context.files;
-    const { rows } = await hub.db.query<{ upload_id: string }>("SELECT upload_id FROM files WHERE file_id = $1", [
-      file_id,
-    ]);
-    await store.abort({ key: `${home.workspaceId}/${file_id}`, uploadId: rows[0]!.upload_id });
+    await hub.hub.context.files.store.abort(await uploadIn(file_id));
     await assert.rejects(client.files.parts(file_id), isError(409, "CONFLICT"));
     await assert.rejects(complete(client, file_id, Buffer.from("hello")), isError(409, "CONFLICT"));
   });
@@ -314,6 +386,19 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
     });
   });
 }
+
+/** With another text in the group of the pattern. */
+function changed(url: string, pattern: RegExp, change: (groups: string[]) => string): string {
+  const found = pattern.exec(url)!;
+  const start = found.index + found[0].length - found[1]!.length;
+  return url.slice(0, start) + change(found.slice(1)) + url.slice(start + found[1]!.length);
+}
+
+const uploadPattern = /upload(?:id)?=([^&]*)/i;
+const uploadOf = (url: string, other: string) => changed(url, uploadPattern, () => uploadPattern.exec(other)![1]!);
+const signaturePattern = /signature=([^&]*)/i;
+const signedAs = (url: string, other: string) =>
+  changed(url, signaturePattern, () => signaturePattern.exec(other)![1]!);
 
 type Part = [name: string, value: string | Blob, filename?: string];
 
