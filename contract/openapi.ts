@@ -2134,6 +2134,86 @@ export interface webhooks {
         patch?: never;
         trace?: never;
     };
+    "file.completed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive file.completed at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["fileCompletedWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "file.rejected": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive file.rejected at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["fileRejectedWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "file.deleted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive file.deleted at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["fileDeletedWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "file.described": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Receive file.described at a webhook endpoint
+         * @description Signed by the Standard Webhooks specification: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+         */
+        post: operations["fileDescribedWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "task.pending": {
         parameters: {
             query?: never;
@@ -3188,6 +3268,41 @@ export interface components {
              */
             expires_at: string | null;
         };
+        FileCompletedWebhook: {
+            /** @enum {string} */
+            type: "file.completed";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["FileEvent"];
+        };
+        FileDeletedWebhook: {
+            /** @enum {string} */
+            type: "file.deleted";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["FileEvent"];
+        };
+        FileDescribedWebhook: {
+            /** @enum {string} */
+            type: "file.described";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["FileEvent"];
+        };
+        FileEvent: {
+            /** @description Where it was sent; null for a file that was not sent yet. */
+            conversation_id: string | null;
+            file: components["schemas"]["File"];
+        };
         /**
          * @example {
          *       "file": "(bytes)",
@@ -3204,6 +3319,25 @@ export interface components {
             conversation_id?: string;
             /** @description The SHA-256 of the file in hexadecimal digits. */
             checksum?: string;
+        };
+        FileFrame: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "FILE";
+            /** @description Opaque. Resume from here. */
+            cursor: string;
+            /** @enum {string} */
+            event: "file.completed" | "file.rejected" | "file.deleted" | "file.described";
+            /**
+             * Format: date-time
+             * @description When it was committed.
+             */
+            at: string;
+            /** @description Where it was sent; null for a file that was not sent yet. */
+            conversation_id: string | null;
+            file: components["schemas"]["File"];
         };
         FileLink: {
             /** @description Of the bytes; needs no credential. Answers ranges. Types that a browser shows safely are shown, all others saved. */
@@ -3225,6 +3359,16 @@ export interface components {
             file_id: string;
             caption?: string;
         };
+        FileRejectedWebhook: {
+            /** @enum {string} */
+            type: "file.rejected";
+            /**
+             * Format: date-time
+             * @description When the event was committed.
+             */
+            timestamp: string;
+            data: components["schemas"]["FileEvent"];
+        };
         /** @enum {string} */
         FileStatus: "uploading" | "receiving" | "scanning" | "completed" | "rejected" | "deleted";
         /**
@@ -3237,7 +3381,7 @@ export interface components {
             email: string;
         };
         /** @description `event` is the type of the event, as in webhooks. Later versions may add fields and types. */
-        Frame: components["schemas"]["NewMessageFrame"] | components["schemas"]["MessageStatusFrame"] | components["schemas"]["ConversationFrame"] | components["schemas"]["TaskFrame"] | components["schemas"]["WebhookEndpointFrame"] | components["schemas"]["ChannelAccountFrame"] | components["schemas"]["GapFrame"];
+        Frame: components["schemas"]["NewMessageFrame"] | components["schemas"]["MessageStatusFrame"] | components["schemas"]["ConversationFrame"] | components["schemas"]["FileFrame"] | components["schemas"]["TaskFrame"] | components["schemas"]["WebhookEndpointFrame"] | components["schemas"]["ChannelAccountFrame"] | components["schemas"]["GapFrame"];
         GapFrame: {
             /**
              * @description discriminator enum property added by openapi-typescript
@@ -5340,7 +5484,7 @@ export interface components {
             secret: string;
         };
         /** @enum {string} */
-        WebhookEvent: "*" | "message.status" | "message.received" | "message.accepted" | "message.in_transit" | "message.sent" | "message.delivered" | "message.read" | "message.failed" | "conversation.created" | "conversation.updated" | "task.pending" | "task.running" | "task.completed" | "task.failed" | "task.cancelled" | "webhook_endpoint.enabled" | "webhook_endpoint.disabled" | "channel_account.active" | "channel_account.disabled" | "channel_account.needs_attention" | "webhook_endpoint.test";
+        WebhookEvent: "*" | "message.status" | "message.received" | "message.accepted" | "message.in_transit" | "message.sent" | "message.delivered" | "message.read" | "message.failed" | "conversation.created" | "conversation.updated" | "file.completed" | "file.rejected" | "file.deleted" | "file.described" | "task.pending" | "task.running" | "task.completed" | "task.failed" | "task.cancelled" | "webhook_endpoint.enabled" | "webhook_endpoint.disabled" | "channel_account.active" | "channel_account.disabled" | "channel_account.needs_attention" | "webhook_endpoint.test";
         /**
          * @example {
          *       "from": "2026-11-29T12:00:00.000Z",
@@ -5535,10 +5679,16 @@ export type ExtractedText = components['schemas']['ExtractedText'];
 export type FailedDelivery = components['schemas']['FailedDelivery'];
 export type FailedWebhook = components['schemas']['FailedWebhook'];
 export type File = components['schemas']['File'];
+export type FileCompletedWebhook = components['schemas']['FileCompletedWebhook'];
+export type FileDeletedWebhook = components['schemas']['FileDeletedWebhook'];
+export type FileDescribedWebhook = components['schemas']['FileDescribedWebhook'];
+export type FileEvent = components['schemas']['FileEvent'];
 export type FileForm = components['schemas']['FileForm'];
+export type FileFrame = components['schemas']['FileFrame'];
 export type FileLink = components['schemas']['FileLink'];
 export type FilePage = components['schemas']['FilePage'];
 export type FilePayload = components['schemas']['FilePayload'];
+export type FileRejectedWebhook = components['schemas']['FileRejectedWebhook'];
 export type FileStatus = components['schemas']['FileStatus'];
 export type ForgottenPassword = components['schemas']['ForgottenPassword'];
 export type Frame = components['schemas']['Frame'];
@@ -9146,6 +9296,94 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["ConversationUpdatedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    fileCompletedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FileCompletedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    fileRejectedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FileRejectedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    fileDeletedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FileDeletedWebhook"];
+            };
+        };
+        responses: {
+            /** @description Accepted. Any other response is a failure: the event is sent again. */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    fileDescribedWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FileDescribedWebhook"];
             };
         };
         responses: {

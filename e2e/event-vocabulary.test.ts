@@ -71,6 +71,13 @@ describe("one vocabulary of events", () => {
     const tasks = [await extract("broken.pdf", "%PDF-1.7 and no more"), await extract("notes.txt", "oi")];
     await hub.client.tasks.cancel(await extract("behind them.txt", "tchau"));
     for (const id of tasks) await until("the task ends", async () => (await hub.client.tasks.get(id)).finished_at);
+    const picture = { type: "file", content_type: "image/png" } as const;
+    for (const content of [undefined, Buffer.from("MZ not a picture").toString("base64")])
+      await ana.writes({ ...picture, filename: "a.png", ...(content && { content }) });
+    const described = await until("a file is described", async () =>
+      (await hub.events("0")).find(({ event }) => event === "file.described"),
+    );
+    await hub.client.files.remove((described.file as { file_id: string }).file_id);
     const bea = await hub.user("agent", "Bea");
     await using other_socket = await listen({ url: hub.url, token: (await hub.logIn(bea.username)).access_token });
     other_socket.say({ type: "typing", conversation_id: read.conversation_id });
@@ -222,5 +229,6 @@ function wordOf(type: string): string {
 /** Frames show conversations as they are now, so only the id is compared. */
 function asWritten<Fields extends Record<string, unknown>>(fields: Fields): Fields {
   const { conversation_id } = (fields.conversation ?? {}) as { conversation_id?: string };
-  return { ...fields, conversation: conversation_id };
+  const { file_id } = (fields.file ?? {}) as { file_id?: string };
+  return { ...fields, conversation: conversation_id, file: file_id };
 }

@@ -319,3 +319,21 @@ test("a file that is deleted stays in its messages as deleted, and a message tha
   assert.equal(failed.deliveries[0]!.error!.code, "FILE_GONE");
   assert.partialDeepStrictEqual(failed.file, { filename: "offer.pdf", status: "deleted" });
 });
+
+test("files of people count for the quota, and those beyond it are rejected", async () => {
+  await using small = await startTestHub({ env: { FILES_QUOTA: "1MiB" } });
+  const contents = [600_000, 600_000].map((size) => bytesOf("application/pdf", size).toString("base64"));
+  for (const [index, content] of contents.entries()) {
+    const payload = { type: "file", content_type: "application/pdf", filename: "a.pdf", content } as const;
+    await small.simulator.inbound({ channel: "whatsapp", from: "+5511988880003", payload });
+    await until("it is not received any more", async () => {
+      const rows = await all<{ status: string }>(small.db, "SELECT status FROM files ORDER BY file_id", []);
+      return rows.length === index + 1 && rows.every(({ status }) => status !== "receiving");
+    });
+  }
+  const rows = await all(small.db, "SELECT status, error ->> 'code' AS code FROM files ORDER BY created_at", []);
+  assert.deepEqual(rows, [
+    { status: "completed", code: null },
+    { status: "rejected", code: "QUOTA_EXCEEDED" },
+  ]);
+});

@@ -64,6 +64,7 @@ export function isEvent(frame: ServerFrame): frame is EventFrame {
     frame.type === "NEW_MESSAGE" ||
     frame.type === "MESSAGE_STATUS" ||
     frame.type === "CONVERSATION" ||
+    frame.type === "FILE" ||
     frame.type === "TASK" ||
     frame.type === "WEBHOOK_ENDPOINT" ||
     frame.type === "CHANNEL_ACCOUNT"

@@ -2,6 +2,7 @@ import { type TProperties, type TSchema, Type } from "typebox";
 import type { Scope } from "./access.ts";
 import { ChannelAccountStatus } from "./channel-accounts.ts";
 import { Conversation, ConversationType } from "./conversations.ts";
+import { File } from "./files.ts";
 import { DeliveryError, InboundRoute, MessageStatus } from "./messages.ts";
 import { operations } from "./operation.ts";
 import { Payload } from "./payloads.ts";
@@ -19,6 +20,10 @@ export const frameTypes = {
   "message.failed": "MESSAGE_STATUS",
   "conversation.created": "CONVERSATION",
   "conversation.updated": "CONVERSATION",
+  "file.completed": "FILE",
+  "file.rejected": "FILE",
+  "file.deleted": "FILE",
+  "file.described": "FILE",
   "task.pending": "TASK",
   "task.running": "TASK",
   "task.completed": "TASK",
@@ -116,6 +121,10 @@ const fieldsByFrame: Record<FrameType, TProperties> = {
   NEW_MESSAGE: newMessageFields,
   MESSAGE_STATUS: statusFields,
   CONVERSATION: { conversation: Conversation },
+  FILE: {
+    conversation_id: nullable(uuid, { description: "Where it was sent; null for a file that was not sent yet." }),
+    file: File,
+  },
   TASK: { task: Task },
   WEBHOOK_ENDPOINT: {
     webhook_endpoint_id: uuid,

@@ -62,6 +62,8 @@ function archived([kind, id, ...rest]: unknown[]): Omit<ArchivedEvent, "position
       return { identity: `status ${rest[1]} ${rest[4]}`, conversationId: String(id), leftId: null };
     case "c":
       return { identity: `conversation ${id}`, conversationId: String(id), leftId: (rest[1] as string) ?? null };
+    case "f":
+      return { identity: `file ${rest[1]} file.${rest[2]}`, conversationId: id as string | null, leftId: null };
     case "t":
       return { identity: `task ${rest[0]} ${rest[4]} ${rest[5]}`, conversationId: null, leftId: null };
     case "a":
@@ -80,6 +82,8 @@ export function identityOf(frame: Frame): string | null {
       return `status ${frame.delivery_id} ${frame.status}`;
     case "CONVERSATION":
       return `conversation ${(frame.conversation as { conversation_id: string }).conversation_id}`;
+    case "FILE":
+      return `file ${(frame.file as { file_id: string }).file_id} ${frame.event}`;
     case "TASK": {
       const { task_id, status, progress } = frame.task as { task_id: string; status: string; progress: number };
       return `task ${task_id} ${status} ${progress}`;

@@ -103,6 +103,7 @@ export const feedTypes: ReadonlySet<string> = new Set([
   "NEW_MESSAGE",
   "MESSAGE_STATUS",
   "CONVERSATION",
+  "FILE",
   "TASK",
   "WEBHOOK_ENDPOINT",
   "CHANNEL_ACCOUNT",

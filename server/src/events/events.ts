@@ -16,5 +16,5 @@ export type { FeedEvent } from "./feed-event.ts";
 export { Memberships, type MembersOf } from "./memberships.ts";
 export { acceptedEvent, publishedColumns, publishStatuses } from "./publish.ts";
 export { readEvents } from "./read-events.ts";
-export { requireFeedScopes, requireMayRead, seesOutside, visibleFrame } from "./readable.ts";
+export { isOfEveryFeed, mayRead, requireFeedScopes, requireMayRead, seesOutside, visibleFrame } from "./readable.ts";
 export { openTypingNotifier, type TypingNotifier } from "./typing.ts";

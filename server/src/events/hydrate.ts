@@ -1,19 +1,27 @@
 import { loadConversations, readLengths, showConversation } from "../conversations/conversations.ts";
 import { anyAgent, anyMember } from "../credentials/credentials.ts";
+import { type ShownFile, showFiles } from "../files/files.ts";
 import type { ChannelAccountId } from "../lib/ids.ts";
 import { maxPageBytes } from "../lib/page-bytes.ts";
 import type { Db } from "../lib/query.ts";
 import type { EventContent, EventFrame, FeedEvent } from "./feed-event.ts";
 import { loadMessageFacts, type MessageFacts, messageEvent, type StoredStatus, statusEvent } from "./message-events.ts";
 
-/** An event as the feed stores it: see migrations 0007, 0021, 0022 and 0041. */
+/** An event as the feed stores it: see migrations 0007, 0021, 0022, 0041 and 0047. */
 export type Stored =
   | ["m", conversationId: string, messageId: string]
   | StoredStatus
   | ["c", conversationId: string, change: "created" | "updated", leftId: string | null]
   | ["w", webhookEndpointId: string, status: "enabled" | "disabled", reason: string]
   | StoredAccount
-  | StoredTask;
+  | StoredTask
+  | [
+      "f",
+      conversationId: string | null,
+      uploadedBy: string,
+      fileId: string,
+      change: "completed" | "rejected" | "deleted" | "described",
+    ];
 
 type StoredAccount = [
   "a",
@@ -45,8 +53,8 @@ export interface StoredEvent extends Pick<FeedEvent, "position" | "mark" | "at">
 }
 
 /**
- * Completes stored events with the rows that they are about: messages as they were written, conversations as they are
- * now. Takes two statements for messages and a few for conversations, for any number of events. Omits events about
+ * Completes stored events with the rows that they are about: messages as they were written, conversations and files as
+ * they are now. Takes two statements for messages, one for files and a few for conversations, for any number of events. Omits events about
  * deleted rows. `count` is how many were completed: at least one, and no more than fit in a page.
  */
 export async function hydrateSome(
@@ -55,12 +63,17 @@ export async function hydrateSome(
   stored: readonly StoredEvent[],
 ): Promise<{ events: FeedEvent[]; count: number }> {
   const found = stored.map(({ event }) => event);
-  const [facts, changed] = await Promise.all([
+  const [facts, files, changed] = await Promise.all([
     loadMessageFacts(
       db,
       workspaceId,
       found.flatMap((event) => (event[0] === "m" ? [event[2]] : [])),
       found.filter((event) => event[0] === "s"),
+    ),
+    showFiles(
+      db,
+      workspaceId,
+      found.flatMap((event) => (event[0] === "f" ? [event[3]] : [])),
     ),
     loadChanged(
       db,
@@ -74,7 +87,7 @@ export async function hydrateSome(
   });
   const some = end === -1 ? stored : stored.slice(0, end);
   const events = some.flatMap(({ position, mark, at, event }) => {
-    const content = contentOf(event, facts, changed.conversations);
+    const content = contentOf(event, facts, files, changed.conversations);
     if (content === null) return [];
     const whole = ({ type, ...fields }: EventFrame) => ({ type, event: content.name, at: at.toISOString(), ...fields });
     const orNull = (frame: EventFrame | null | undefined) => (frame ? whole(frame) : null);
@@ -91,7 +104,12 @@ export async function hydrateSome(
   return { events, count: some.length };
 }
 
-function contentOf(event: Stored, facts: MessageFacts, conversations: ReadonlyMap<string, Shown>): EventContent | null {
+function contentOf(
+  event: Stored,
+  facts: MessageFacts,
+  files: ReadonlyMap<string, ShownFile>,
+  conversations: ReadonlyMap<string, Shown>,
+): EventContent | null {
   switch (event[0]) {
     case "m":
       return messageEvent(event[2], facts);
@@ -118,6 +136,13 @@ function contentOf(event: Stored, facts: MessageFacts, conversations: ReadonlyMa
       const [, channel_account_id, channel, name, status, reason, detail] = event;
       const frame = { type: "CHANNEL_ACCOUNT" as const, channel_account_id, channel, name, status, reason, detail };
       return { name: `channel_account.${status}`, conversationId: null, frame };
+    }
+    case "f": {
+      const [, conversationId, uploadedBy, fileId, change] = event;
+      const file = files.get(fileId);
+      if (file === undefined) return null;
+      const frame = { type: "FILE" as const, conversation_id: conversationId, file };
+      return { name: `file.${change}`, conversationId, ...(conversationId === null && { onlyFor: uploadedBy }), frame };
     }
     case "t": {
       const [, user_id, task_id, task_type, file_id, options, status, progress, error, ...times] = event;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { feedScopes } from "../../../contract/src/events.ts";
-import type { Principal } from "../credentials/credentials.ts";
 import { parseCursor, readHead } from "../events/events.ts";
+import { newId } from "../lib/ids.ts";
 import { run } from "../lib/query.ts";
 import { openTestClient, openTestFeeds, setMember, testPrincipal } from "../testing/test-feeds.ts";
 import { startPipeline } from "../testing/test-pipeline.ts";
@@ -37,7 +37,7 @@ test("a page for a caller who sees no event costs a few dozen statements, howeve
 });
 
 // Otherwise a key that reads messages learns which platform refuses which account.
-test("events outside conversations reach only the API keys whose scopes read them", async () => {
+test("events of other things than messages reach only the API keys whose scopes read them", async () => {
   await using line = await startPipeline({ delivers: false });
   await using process = openTestFeeds(line);
   const key = { ...line.principal, scopes: [...feedScopes] };
@@ -55,9 +55,31 @@ test("events outside conversations reach only the API keys whose scopes read the
     clients.map(({ frames }) => frames.map(({ type }) => type)),
     [[], ["CHANNEL_ACCOUNT"], ["CHANNEL_ACCOUNT"]],
   );
+  const [chat, file] = [await line.addConversation(await line.addPerson("ana")), newId(Date.now())];
+  await run(
+    line.pool,
+    `WITH f AS (INSERT INTO files (file_id, workspace_id, uploaded_by, filename, bytes, status, part_bytes, created_at)
+       VALUES ($1, $2, $2, 'a.png', 1, 'receiving', 5242880, now()))
+     INSERT INTO file_conversations (file_id, workspace_id, conversation_id) VALUES ($1, $2, $3)`,
+    [file, line.workspaceId, chat],
+  );
+  await run(line.pool, "UPDATE files SET status = 'completed', completed_at = now(), content_type = 'image/png'", []);
+  process.notify();
+  await until("the client that sees everything gets the file", () =>
+    clients[2]!.frames.some(({ type }) => type === "FILE"),
+  );
+  assert.deepEqual(
+    clients.map(({ frames }) => frames.map(({ type }) => type)),
+    [["CONVERSATION"], ["CHANNEL_ACCOUNT", "CONVERSATION"], ["CHANNEL_ACCOUNT", "CONVERSATION", "FILE"]],
+  );
   const start = { position: 0, mark: null };
-  const read = async (principal: Principal) => (await readEvents(line.pool, principal, start, 50)).data.length;
-  assert.deepEqual([await read(key), await read(wider), await read(line.principal)], [0, 1, 1]);
+  for (const { client, frames } of clients) {
+    const { data } = await readEvents(line.pool, client.principal, start, 50);
+    assert.deepEqual(
+      data.map(({ type }) => type),
+      frames.map(({ type }) => type),
+    );
+  }
 });
 
 test("a member who left a conversation gets that event, and nothing of the conversation after it", async () => {

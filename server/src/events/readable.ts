@@ -1,5 +1,5 @@
 import type { Scope } from "../../../contract/src/access.ts";
-import { feedScopes } from "../../../contract/src/events.ts";
+import { eventNames, feedScopes } from "../../../contract/src/events.ts";
 import {
   hasRole,
   hasScope,
@@ -25,6 +25,7 @@ const scopesByNoun: Readonly<Record<string, Scope>> = {
   channel_account: "channel-accounts:read",
   contact: "contacts:read",
   user: "users:read",
+  file: "files:read",
   task: "tasks:read",
 };
 
@@ -50,6 +51,15 @@ export function requireMayRead(by: Scoped, events: readonly string[]): void {
   }
 }
 
+const feedNames: ReadonlySet<string> = new Set(
+  eventNames.filter((name) => (feedScopes as readonly string[]).includes(scopeOf(name))),
+);
+
+/** Whether all who read the feed may read events of this name, in conversations that they see. */
+export function isOfEveryFeed({ name }: Pick<FeedEvent, "name">): boolean {
+  return feedNames.has(name);
+}
+
 /** Whether the caller sees an event of no conversation. */
 export function seesOutside(principal: Principal, { onlyFor, name }: Pick<FeedEvent, "onlyFor" | "name">): boolean {
   if (!mayRead(principal, name)) return false;
@@ -68,6 +78,7 @@ export function visibleFrame(
 ): "frame" | "memberFrame" | "partingFrame" | null {
   const { conversationId, alsoSeenBy } = event;
   if (conversationId === null) return seesOutside(principal, event) ? "frame" : null;
+  if (!isOfEveryFeed(event) && !mayRead(principal, event.name)) return null;
   if (seesAllConversations(principal)) return "frame";
   if (membersOf(conversationId).includes(principal.participantId)) return "memberFrame";
   return alsoSeenBy === principal.participantId ? "partingFrame" : null;

@@ -97,6 +97,12 @@ async function complete(
   const { db, store, quotaBytes, tasks } = deps;
   const { status, completedAt } = whenStored(deps);
   const isKept = await transaction(db, async (tx) => {
+    // Files that are fetched at the same time may exceed it together.
+    if (quotaBytes !== null && (await findUsage(tx, { workspaceId: file.workspace_id })) + bytes > quotaBytes) {
+      const message = "The files of this workspace would take more than its quota (FILES_QUOTA).";
+      await rejectReceived(tx, file.file_id, { code: "QUOTA_EXCEEDED", message });
+      return true;
+    }
     const stored = await run(
       tx,
       `UPDATE files SET status = $2, bytes = $3, content_type = $4, checksum = $5, completed_at = $6
@@ -104,10 +110,7 @@ async function complete(
       [file.file_id, status, bytes, contentType, checksum, completedAt],
     );
     if (stored === 0) return false;
-    if (quotaBytes !== null && (await findUsage(tx, { workspaceId: file.workspace_id })) > quotaBytes) {
-      const message = "The files of this workspace would take more than its quota (FILES_QUOTA).";
-      await rejectReceived(tx, file.file_id, { code: "QUOTA_EXCEEDED", message });
-    } else await followStored(deps, tx, { ...file, conversation_id: null, bytes, content_type: contentType });
+    await followStored(deps, tx, { ...file, conversation_id: null, bytes, content_type: contentType });
     return true;
   });
   tasks.due();
@@ -117,9 +120,8 @@ async function complete(
 
 /** Safe to repeat. */
 export async function rejectReceived(db: Db, fileId: string, error: Rejection): Promise<void> {
-  await run(
-    db,
-    "UPDATE files SET status = 'rejected', error = $2, completed_at = NULL WHERE file_id = $1 AND status IN ('receiving', 'scanning', 'completed')",
-    [fileId, JSON.stringify(error)],
-  );
+  await run(db, "UPDATE files SET status = 'rejected', error = $2 WHERE file_id = $1 AND status = 'receiving'", [
+    fileId,
+    JSON.stringify(error),
+  ]);
 }

@@ -45,7 +45,7 @@ export function thumbnailKeyOf({ workspace_id, file_id }: Pick<FileRow, "workspa
   return `${workspace_id}/${derivedId(msOf(file_id), "thumbnail", file_id)}`;
 }
 
-const columns = `f.file_id, f.workspace_id, f.uploaded_by, f.filename, f.bytes, f.content_type, f.checksum, f.status, f.error,
+export const fileColumns = `f.file_id, f.workspace_id, f.uploaded_by, f.filename, f.bytes, f.content_type, f.checksum, f.status, f.error,
   f.conversation_id, f.upload_id, f.part_bytes, f.created_at, f.completed_at, f.expires_at,
   f.width, f.height, f.duration_ms, f.pages, f.has_thumbnail`;
 
@@ -60,7 +60,7 @@ export async function findFile(db: Db, principal: Principal, fileId: string): Pr
 export function findFiles(db: Db, principal: Principal, fileIds: readonly string[]): Promise<FileRow[]> {
   return all(
     db,
-    `SELECT ${columns} FROM files f WHERE f.workspace_id = $4 AND f.file_id = ANY ($1) AND (f.uploaded_by = $2 OR EXISTS (
+    `SELECT ${fileColumns} FROM files f WHERE f.workspace_id = $4 AND f.file_id = ANY ($1) AND (f.uploaded_by = $2 OR EXISTS (
        SELECT FROM file_conversations s WHERE s.file_id = f.file_id AND ($3 OR EXISTS (
          SELECT FROM members m WHERE m.conversation_id = s.conversation_id AND m.participant_id = $2))))`,
     [fileIds, principal.userId, seesAllConversations(principal), principal.workspaceId],
@@ -69,7 +69,7 @@ export function findFiles(db: Db, principal: Principal, fileIds: readonly string
 
 /** For who has a link to it. */
 export function findLinkedFile(db: Db, workspaceId: string, fileId: string): Promise<FileRow | null> {
-  return maybe(db, `SELECT ${columns} FROM files f WHERE f.workspace_id = $1 AND f.file_id = $2`, [
+  return maybe(db, `SELECT ${fileColumns} FROM files f WHERE f.workspace_id = $1 AND f.file_id = $2`, [
     workspaceId,
     fileId,
   ]);
@@ -79,7 +79,7 @@ export function findLinkedFile(db: Db, workspaceId: string, fileId: string): Pro
 export async function findOwnFile(db: Db, principal: Principal, fileId: string): Promise<FileRow> {
   const row = await maybe<FileRow>(
     db,
-    `SELECT ${columns} FROM files f WHERE f.workspace_id = $3 AND f.file_id = $1 AND f.uploaded_by = $2`,
+    `SELECT ${fileColumns} FROM files f WHERE f.workspace_id = $3 AND f.file_id = $1 AND f.uploaded_by = $2`,
     [fileId, principal.userId, principal.workspaceId],
   );
   if (row === null) throw notFound("file");
@@ -88,7 +88,7 @@ export async function findOwnFile(db: Db, principal: Principal, fileId: string):
 
 /** Null also for one that was deleted. */
 export function findCompletedFile(db: PipelineDb, fileId: string): Promise<FileRow | null> {
-  return maybe(db, `SELECT ${columns} FROM files f WHERE f.file_id = $1 AND f.status = 'completed'`, [fileId]);
+  return maybe(db, `SELECT ${fileColumns} FROM files f WHERE f.file_id = $1 AND f.status = 'completed'`, [fileId]);
 }
 
 /** Newest first, without those that were deleted. */
@@ -99,7 +99,7 @@ export function listOwnFiles(
 ): Promise<FileRow[]> {
   return all(
     db,
-    `SELECT ${columns} FROM files f WHERE f.workspace_id = $3 AND f.uploaded_by = $1 AND f.status <> 'deleted'
+    `SELECT ${fileColumns} FROM files f WHERE f.workspace_id = $3 AND f.uploaded_by = $1 AND f.status <> 'deleted'
        AND ($4::timestamptz IS NULL OR (f.created_at, f.file_id) < ($4, $5))
      ORDER BY f.created_at DESC, f.file_id DESC LIMIT $2`,
     [principal.userId, limit, principal.workspaceId, after?.at ?? null, after?.id ?? null],

@@ -11,6 +11,7 @@ export { addReceivedFiles, type ReceivedFile, toFilePayload } from "./received-f
 export { type NewFacts, saveFacts } from "./save-facts.ts";
 export { notScanned, rejectScanned, type ScanFileDeps, scanFile } from "./scan-file.ts";
 export { type FileToSend, type FindFileToSend, fileToSend, findRefusedFiles, openFilesToSend } from "./send-file.ts";
+export { type ShownFile, showFile, showFiles } from "./show-file.ts";
 export { sizeOf } from "./size.ts";
 export { abortStrayUploads, giveUpUploads, removeObjects } from "./sweep.ts";
 export { type FileDeps, fileTooLarge, findUpload, type StartedUpload, startUpload } from "./upload.ts";

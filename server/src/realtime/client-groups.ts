@@ -1,5 +1,5 @@
 import { seesAllConversations } from "../credentials/credentials.ts";
-import { type FeedEvent, type MembersOf, seesOutside } from "../events/events.ts";
+import { type FeedEvent, isOfEveryFeed, type MembersOf, mayRead, seesOutside } from "../events/events.ts";
 import type { Client } from "./client.ts";
 
 /** The clients of a feed, grouped by what they may see. "Agents" are all who see all conversations, admins too. */
@@ -43,7 +43,7 @@ export class ClientGroups {
   }
 
   agentsThatSee(event: FeedEvent): Iterable<Client> {
-    if (event.conversationId !== null) return this.agents;
+    if (event.conversationId !== null) return whoMayRead(event, this.agents);
     return [...this.agents].filter(({ principal }) => seesOutside(principal, event));
   }
 
@@ -56,7 +56,7 @@ export class ClientGroups {
       }
       return;
     }
-    for (const participantId of membersOf(conversationId)) yield* this.of(participantId);
+    for (const participantId of membersOf(conversationId)) yield* whoMayRead(event, this.of(participantId));
   }
 
   /** Clients of the participant that has left the conversation and has not come back. */
@@ -64,4 +64,10 @@ export class ClientGroups {
     if (alsoSeenBy === null || conversationId === null || membersOf(conversationId).includes(alsoSeenBy)) return [];
     return this.of(alsoSeenBy);
   }
+}
+
+/** Of clients that see the event's conversation. */
+function whoMayRead(event: FeedEvent, clients: Iterable<Client>): Iterable<Client> {
+  if (isOfEveryFeed(event)) return clients;
+  return [...clients].filter(({ principal }) => mayRead(principal, event.name));
 }

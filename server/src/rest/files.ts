@@ -3,7 +3,6 @@ import {
   completeUpload,
   deleteFile,
   type FileDeps,
-  type FileRow,
   fileTooLarge,
   findFile,
   findUpload,
@@ -12,6 +11,7 @@ import {
   listOwnFiles,
   receiveFile,
   type StartedUpload,
+  showFile,
   startUpload,
 } from "../files/files.ts";
 import type { App } from "../http/app.ts";
@@ -86,27 +86,5 @@ function showUpload({ file, parts, urlsExpireAt }: StartedUpload) {
     parts: parts.map(({ number, bytes, url, etag }) => ({ part_number: number, size: bytes, url, etag })),
     urls_expire_at: urlsExpireAt.toISOString(),
     expires_at: file.expires_at!.toISOString(),
-  };
-}
-
-function showFile(file: FileRow) {
-  const isKnown = file.completed_at !== null;
-  return {
-    file_id: file.file_id,
-    filename: file.filename,
-    size: file.bytes,
-    content_type: isKnown ? file.content_type : null,
-    checksum: isKnown ? file.checksum : null,
-    status: file.status,
-    error: file.error,
-    width: file.width,
-    height: file.height,
-    duration_ms: file.duration_ms,
-    pages: file.pages,
-    has_thumbnail: file.has_thumbnail,
-    uploaded_by: file.uploaded_by,
-    created_at: file.created_at.toISOString(),
-    completed_at: file.completed_at?.toISOString() ?? null,
-    expires_at: file.expires_at?.toISOString() ?? null,
   };
 }
