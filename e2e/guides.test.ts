@@ -35,6 +35,7 @@ const pages = [
     "realtime",
     "summarize-a-document",
     "webhook-endpoints",
+    "send-a-file",
     "log-in-with-openid-connect",
     "users-and-passwords",
     "audit-log",
@@ -79,6 +80,7 @@ const notRun: Record<string, Record<string, string>> = {
   },
   "docs/guides/run-it-in-production.md": {
     "npm ci --omit=dev": starts,
+    "aws s3api": "needs a bucket of AWS",
     "PGPASSWORD=": "production-guide.test.ts",
     "TLS_CERT_FILE=": "tls.test.ts",
     "DATABASE_URL=": "banner.test.ts",

@@ -73,9 +73,11 @@ function readAnswers(folder: string): Request[] {
     }));
 }
 
+/** Of the last response: before a long body curl waits for the status 100. */
 function statusIn(file: string): number {
   try {
-    return Number(/^HTTP\/\S+ (\d+)/.exec(readFileSync(file, "utf8"))?.[1] ?? 0);
+    const statuses = readFileSync(file, "utf8").matchAll(/^HTTP\/\S+ (\d+)/gm);
+    return Number([...statuses].at(-1)?.[1] ?? 0);
   } catch {
     return 0;
   }
