@@ -4,6 +4,7 @@ import { WebSocket } from "ws";
 import { ApiError, type Client } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
+import { makePdf } from "../server/src/testing/test-documents.ts";
 import { startTestS3 } from "../server/src/testing/test-s3.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
@@ -99,6 +100,25 @@ describe("tasks", () => {
     const { key } = await member.client.apiKeys.create({ name: "No tasks", scopes: [...scopes] });
     const { data } = await hub.clientFor(key).events.list({ limit: 200 });
     assert.ok(data.every(({ type }) => type !== "TASK"));
+  });
+
+  test("the hub's own work is shown to admins alone, and cannot be cancelled", async () => {
+    const { admin, member } = home;
+    const { file_id } = await upload(member.client, "page.pdf", new Uint8Array(makePdf([["A page"]])));
+    const task = await until("the facts are found", async () => {
+      const { data } = await admin.client.tasks.list({ file_id });
+      return data.find(({ task_type, finished_at }) => task_type === "facts" && finished_at !== null);
+    });
+    assert.deepEqual([task.user_id, task.status], [null, "completed"]);
+    await assert.rejects(admin.client.tasks.cancel(task.task_id), isError(403, "FORBIDDEN"));
+    await assert.rejects(member.client.tasks.get(task.task_id), isError(404, "TASK_NOT_FOUND"));
+    assert.deepEqual((await member.client.tasks.list({ file_id })).data, []);
+    // Nobody gets events of it: an event of a later task has arrived without one.
+    const { task_id } = await member.client.documents.extract(file_id);
+    const ids = () => sockets.admin.events().map(({ task: shown }) => idOf(shown));
+    await until("the admin sees the later task", () => ids().includes(task_id));
+    assert.ok(!ids().includes(task.task_id));
+    await ended(member.client, task_id);
   });
 
   test("a list is filtered by status, type and file, and has pages", async () => {

@@ -61,6 +61,28 @@ test("a task runs with its options, shows its progress, and ends with its result
   assert.ok(done.started_at! <= done.finished_at!);
 });
 
+// Each change is an event for sockets and webhook endpoints.
+test("progress is stored at most once a second, however often the process looks for work", async () => {
+  await using hub = await startTaskTest();
+  const steps = openSteps();
+  let elapsedMs = 0;
+  const clock: Clock = { ...systemClock, elapsed: () => elapsedMs, after: () => () => {} };
+  const runner = hub.start(steps.begin, { clock });
+  const { taskId } = await hub.create();
+  await runner.poll();
+  const progressAt = async (ms: number, percent: number) => {
+    elapsedMs = ms;
+    steps.started[0]!.run.progress(percent);
+    await runner.poll();
+    return (await hub.find(taskId)).progress;
+  };
+  assert.equal(await progressAt(0, 10), 10);
+  assert.equal(await progressAt(400, 20), 10);
+  assert.equal(await progressAt(999, 30), 10);
+  assert.equal(await progressAt(1_000, 40), 40);
+  assert.equal(await progressAt(5_000, 50), 50);
+});
+
 test("the same work is under way once for each user, and can be asked for again when it has ended", async () => {
   await using hub = await startTaskTest();
   const bea = await hub.addUser("Bea");

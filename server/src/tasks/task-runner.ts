@@ -45,12 +45,17 @@ interface Run {
   task: ClaimedTask;
   kind: TaskKind;
   percent: number;
+  /** What of it is stored, in whole percent, and since when. */
+  shown: number;
+  shownAt: number;
   abort: AbortController;
 }
 
 const part = "run tasks";
-/** Finds what is due without a notification. Progress is stored as often. */
+/** Finds what is due without a notification. */
 const pollEveryMs = 1_000;
+/** The least time between two changes of a task's progress. */
+const progressEveryMs = 1_000;
 const retryPauseMs = 1_000;
 const longestWaitMs = 5 * 60_000;
 /** Runs that end with their process, until the task is failed: it may be what ends them. */
@@ -132,8 +137,17 @@ export class TaskRunner {
 
   async #renew(): Promise<void> {
     if (this.#runs.size === 0) return;
-    const { db, leaseMs } = this.#deps;
-    const progress = new Map([...this.#runs].map(([taskId, { percent }]) => [taskId, Math.floor(percent)]));
+    const { db, clock, leaseMs } = this.#deps;
+    const now = clock.elapsed();
+    const progress = new Map<string, number>();
+    for (const [taskId, run] of this.#runs) {
+      const percent = Math.floor(run.percent);
+      if (percent > run.shown && now - run.shownAt >= progressEveryMs) {
+        run.shown = percent;
+        run.shownAt = now;
+      }
+      progress.set(taskId, run.shown);
+    }
     const own = await renewLeases(db, { ownerId: this.#ownerId, leaseMs }, progress);
     const kept = new Set(own.map(({ taskId }) => taskId));
     for (const taskId of progress.keys()) if (!kept.has(taskId)) this.#runs.get(taskId)?.abort.abort(lost);
@@ -146,7 +160,7 @@ export class TaskRunner {
     const { clock } = this.#deps;
     const kind = this.#kinds.get(task.kind)!;
     const abort = new AbortController();
-    const run: Run = { task, kind, percent: 0, abort };
+    const run: Run = { task, kind, percent: 0, shown: 0, shownAt: Number.NEGATIVE_INFINITY, abort };
     this.#runs.set(task.taskId, run);
     this.#notify([{ task_id: task.taskId, workspace_id: task.workspaceId }]);
     const cancelTimeout = clock.after(kind.timeoutMs, () => abort.abort(tooLong(kind)));
