@@ -154,6 +154,8 @@ describe("a hub with a language model", () => {
       await member.client.documents.summarize(fileId, { style: "bullets" }),
     ];
     assert.equal(first.task_id, same.task_id);
+    const { options } = await member.client.tasks.get(first.task_id);
+    assert.deepEqual(options, { style: "brief", max_words: 200, language: null, model: null });
     assert.notEqual(first.task_id, other.task_id);
     await assert.rejects(agent.client.tasks.get(first.task_id), isError(404, "TASK_NOT_FOUND"));
     await assert.rejects(agent.client.documents.summarize(fileId), isError(404, "RESOURCE_NOT_FOUND"));

@@ -16,9 +16,12 @@ export type OpenedLink =
   | { kind: "missing" }
   | { kind: "pending" }
   | { kind: "expired" }
-  | { kind: "open"; file: FileRow; url: string; expiresAt: Date };
+  | { kind: "open"; file: FileRow; url: string; isShown: boolean; expiresAt: Date };
 
-/** Of a token of `FileLinks`. `pending`: it is still being received or scanned. `missing` also when the file was deleted. The URL of the bytes is valid for minutes. */
+/**
+ * Of a token of `FileLinks`. `pending`: it is still being received or scanned. `missing` also when the file was deleted.
+ * The URL of the bytes is valid for minutes; `isShown`: a browser shows them.
+ */
 export async function openLink(
   { store, clock, links }: Pick<FileDeps, "store" | "clock" | "links">,
   dbOf: (workspaceId: string) => RequestDb,
@@ -30,7 +33,7 @@ export async function openLink(
   if (file?.status === "receiving" || file?.status === "scanning") return { kind: "pending" };
   if (file?.status !== "completed") return { kind: "missing" };
   const url = await urlOf(store, file, new Date(clock.now() + pageUrlMs));
-  return { kind: "open", file, url, expiresAt: link.expiresAt };
+  return { kind: "open", file, url, isShown: isShownSafely(file.content_type!), expiresAt: link.expiresAt };
 }
 
 const pageUrlMs = 10 * 60_000;

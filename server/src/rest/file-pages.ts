@@ -40,11 +40,12 @@ function htmlOf(opened: OpenedLink, token: string): string {
     return plainPage("There is no file here", "<p>It was deleted, or the link is not complete.</p>");
   }
   const { filename, bytes, content_type } = opened.file;
+  const what = opened.isShown ? "Open" : "Download";
   const until = opened.expiresAt.toISOString().slice(0, 16).replace("T", " ");
   return plainPage(
     filename,
     `<p>${escapeHtml(`${sizeOf(bytes)}, ${content_type}`)}</p>
-<p><a class="button" href="${token}/download">Download</a></p>
+<p><a class="button" href="${token}/download">${what}</a></p>
 <p>This link is valid until ${until} UTC.</p>`,
   );
 }

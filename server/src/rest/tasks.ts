@@ -30,8 +30,7 @@ export function taskRoutes(app: App, { clock, taskNotifier }: TaskRoutesDeps): v
   });
 
   route(app, documents.summarizeDocument, async ({ principal, db, params, body }) => {
-    const { max_words: maxWords, ...wanted } = body;
-    const { taskId, status } = await requestSummary({ clock }, db, principal, params.id, { ...wanted, maxWords });
+    const { taskId, status } = await requestSummary({ clock }, db, principal, params.id, body);
     taskNotifier.due();
     return { task_id: taskId, status };
   });

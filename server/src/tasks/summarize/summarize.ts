@@ -10,7 +10,6 @@ import {
   type LanguageModel,
   type Summary,
   SummaryError,
-  type SummaryOptions,
   type SummaryStyle,
   summarize,
 } from "../../summaries/summaries.ts";
@@ -26,14 +25,19 @@ interface SummarizeDeps extends ExtractDeps {
 }
 
 interface Wanted {
-  language?: string | undefined;
-  maxWords?: number | undefined;
+  language?: string | null | undefined;
+  max_words?: number | undefined;
   style?: SummaryStyle | undefined;
-  model?: string | undefined;
+  model?: string | null | undefined;
 }
 
-/** As the task has them. */
-type Options = SummaryOptions & { model: string | null };
+/** As the task has and shows them. */
+interface Options {
+  style: SummaryStyle;
+  max_words: number;
+  language: string | null;
+  model: string | null;
+}
 
 const kind = "summarize";
 const minute = 60_000;
@@ -49,10 +53,10 @@ export async function requestSummary(
   db: RequestDb,
   principal: Principal,
   fileId: string,
-  { language, maxWords = usualWords, style = "paragraph", model }: Wanted,
+  { language = null, max_words = usualWords, style = "paragraph", model = null }: Wanted,
 ): Promise<{ taskId: string; status: TaskStatus }> {
   requireDocument(await findFile(db, principal, fileId));
-  const options: Options = { style, maxWords, language: language ?? null, model: model ?? null };
+  const options: Options = { style, max_words, language, model };
   const { workspaceId, userId } = principal;
   return transaction(db, (tx) => createTask(tx, clock, { workspaceId, userId, kind, fileId, options: { ...options } }));
 }
@@ -66,15 +70,19 @@ export function summarizeKind(deps: SummarizeDeps): TaskKind {
     patienceMs: 30 * minute,
     async run({ task, signal, progress }) {
       const { text, language, percent } = await readText(deps, task, { signal, progress });
-      const { model, ...options } = task.options as unknown as Options;
+      const { model, max_words: maxWords, ...options } = task.options as unknown as Options;
       try {
-        const made = await summarize(text, options, {
-          model: await modelFor(deps, task, model),
-          textLanguage: language,
-          clock: deps.clock,
-          signal,
-          onProgress: (done) => progress(percent + ((100 - percent) * done) / 100),
-        });
+        const made = await summarize(
+          text,
+          { ...options, maxWords },
+          {
+            model: await modelFor(deps, task, model),
+            textLanguage: language,
+            clock: deps.clock,
+            signal,
+            onProgress: (done) => progress(percent + ((100 - percent) * done) / 100),
+          },
+        );
         return show(made);
       } catch (error) {
         throw asTaskError(error);
