@@ -48,7 +48,6 @@ export function openChatEndpoint(options: ChatEndpointOptions): ChatEndpoint {
   let loaded: Promise<typeof import("openai")> | undefined;
   return {
     async chat(request) {
-      request.signal.throwIfAborted();
       if (request.apiKey !== null && !/^[\x21-\x7e]+$/.test(request.apiKey)) {
         return { kind: "failed", code: "API_KEY_INVALID", status: null };
       }

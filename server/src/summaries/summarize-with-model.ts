@@ -109,12 +109,11 @@ class ModelSummaryRun {
         if (round === 0) this.#report(Math.floor((90 * done) / parts.length));
       }
     };
-    try {
-      await Promise.all(Array.from({ length: Math.min(requestsAtOnce, parts.length) }, work));
-    } catch (error) {
-      failed.abort(error);
-      throw error;
-    }
+    const workers = Array.from({ length: Math.min(requestsAtOnce, parts.length) }, () =>
+      work().catch((error) => failed.abort(error)),
+    );
+    await Promise.all(workers);
+    failed.signal.throwIfAborted();
     return summaries;
   }
 
