@@ -8,6 +8,7 @@ import { eicar, marker, maxStreamBytes, startTestClamd, type TestClamd } from ".
 import { makePng } from "../server/src/testing/test-documents.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
+import { type Frame, listen } from "./src/listener.ts";
 import { firstWorkspace, type Workspace } from "./src/workspace.ts";
 
 const { test, before } = testsThatNeed("clamd");
@@ -95,6 +96,23 @@ test("an infected file is rejected, in one request or in parts, and its bytes ar
   const checksum = "0".repeat(64);
   const again = client.files.complete({ file_id: inParts.file_id, checksum });
   await assert.rejects(again, refusedWith(422, "FILE_INFECTED"));
+});
+
+test("the uploader and admins learn how a scan ended over their sockets, and nobody else", async () => {
+  const open = async ({ token }: { token: string }) => opened.use(await listen({ url: hub.url, token }));
+  const sockets = { member: await open(home.member), admin: await open(home.admin), agent: await open(home.agent) };
+  const { file_id: clean } = await upload("clean.txt", "a clean text", home.member.client);
+  const { file_id: infected } = await upload("infected.txt", marker, home.member.client);
+  const idOf = (frame: Frame) => (frame.file as { file_id: string } | undefined)?.file_id;
+  for (const socket of [sockets.member, sockets.admin]) {
+    const completed = await socket.frame("the file is completed", (frame) => idOf(frame) === clean);
+    assert.partialDeepStrictEqual(completed, { event: "file.completed", file: { status: "completed" } });
+    const rejected = await socket.frame("the file is rejected", (frame) => idOf(frame) === infected);
+    assert.partialDeepStrictEqual(rejected, { event: "file.rejected", file: { error: { code: "FILE_INFECTED" } } });
+  }
+  const { message_id } = await client.messages.send({ conversation_id, payload: { type: "text", text: "behind it" } });
+  await sockets.agent.frame("a later event", (frame) => frame.message_id === message_id);
+  assert.ok(sockets.agent.frames.every((frame) => idOf(frame) === undefined));
 });
 
 test("an infected file of a person is rejected", async () => {
