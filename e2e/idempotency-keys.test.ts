@@ -11,7 +11,13 @@ import { openHome, type Things } from "./src/things.ts";
 import { text, type Workspace } from "./src/workspace.ts";
 
 /** POSTs that return 201 or 202, and that are safe to send twice without a key. */
-const exempt = ["POST /auth/password/forgot", "POST /v1/conversations/{id}/read", "POST /v1/conversations/{id}/typing"];
+const exempt = [
+  "POST /auth/password/forgot",
+  "POST /v1/conversations/{id}/read",
+  "POST /v1/conversations/{id}/typing",
+  // Its body is streamed, and may have 2 GiB.
+  "POST /v1/files",
+];
 /** Creates messages but returns 200, because each item has its own result. */
 const alsoCreates = ["POST /v1/messages/batch"];
 
