@@ -15,7 +15,8 @@ Measures the hub on this machine, each figure beside its reference in the same r
 differ. Starts all it needs on free ports, in a temporary folder, and leaves nothing behind.
 
   --only <names>    some measures, separated by commas; * stands for anything: --only 'accept.single,e2e.*'.
-                    --only may be left out. Without names: all but auth.*, files.*, growth.*, overload.* and processes.*,
+                    --only may be left out. Without names: all but auth.*, documents.*, files.*, growth.*, overload.*
+                    and processes.*,
                     at most 4 minutes
   --quick           fewer and shorter turns, fewer sockets: at most 90 s
   --json            print one JSON object instead of the table

@@ -4,6 +4,7 @@ import { acceptP99 } from "./measures/accept-p99.ts";
 import { acceptSingle } from "./measures/accept-single.ts";
 import { authCost } from "./measures/auth-cost.ts";
 import { authLogins } from "./measures/auth-logins.ts";
+import { documentsBeside, documentsExtract } from "./measures/documents.ts";
 import { e2eLatency } from "./measures/e2e-latency.ts";
 import { e2eThroughput } from "./measures/e2e-throughput.ts";
 import { filesMemory, filesSpeed } from "./measures/files.ts";
@@ -29,6 +30,8 @@ export const measures: readonly Measure[] = [
   e2eLatency,
   e2eThroughput,
   webhookP99,
+  documentsBeside,
+  documentsExtract,
   wsConnections,
   wsFanout,
   wsLatency,
