@@ -21,7 +21,7 @@ export interface HashedFileOptions {
 }
 
 /** At most this much of a file waits in memory for the disk, beside what is being written, in bytes. */
-const waitingBytes = 256 * 1024;
+const waitingBytes = 128 * 1024;
 
 /**
  * Writes a file while it computes the SHA-256, with backpressure. Throws `too_large` and `incomplete`. It does what
