@@ -3349,13 +3349,20 @@ export interface components {
             data: components["schemas"]["File"][];
             next_cursor: string | null;
         };
+        /**
+         * @example {
+         *       "type": "file",
+         *       "file_id": "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c11",
+         *       "caption": "Our offer"
+         *     }
+         */
         FilePayload: {
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
             type: "file";
-            /** @description A UUID. */
+            /** @description A completed file that the caller may read; API keys need `files:read`. */
             file_id: string;
             caption?: string;
         };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { before, test } from "node:test";
-import { ApiError, type Client } from "../client/src/client.ts";
+import { ApiError, type Client, openClient } from "../client/src/client.ts";
 import { all } from "../server/src/lib/query.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { until } from "../server/src/testing/until.ts";
@@ -278,6 +278,10 @@ test("only who may read a completed file may send it, and then the members may r
   await assert.rejects(sendBy(client, randomUUID()), refusal("RESOURCE_NOT_FOUND"));
   await assert.rejects(sendBy(client, started.file_id), refusal("CONFLICT"));
   await assert.rejects(sendBy(abroad.admin.client, file_id), refusal("RESOURCE_NOT_FOUND"));
+
+  const { key } = await client.apiKeys.create({ name: "narrow", scopes: ["messages:write"] });
+  const narrow = openClient({ url: hub.url, credential: { token: key } });
+  await assert.rejects(sendBy(narrow, await upload("a.txt", Buffer.from("a"))), refusal("FORBIDDEN"));
 
   const { contact_id } = await client.contacts.create({ display_name: "Ana" });
   const { conversation_id } = await client.conversations.create({

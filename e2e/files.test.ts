@@ -145,6 +145,9 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
       data.slice(0, 2).map(({ file_id }) => file_id),
       [shared.file_id, own.file_id],
     );
+    await assert.rejects(agent.client.files.remove(own.file_id), isError(404, "RESOURCE_NOT_FOUND"));
+    await home.admin.client.files.remove(own.file_id);
+    assert.equal((await member.client.files.get(own.file_id)).status, "deleted");
   });
 
   test("what the bytes are decides, not the name", async () => {

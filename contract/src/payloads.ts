@@ -28,9 +28,14 @@ const payloads = [
   named(
     "FilePayload",
     Type.Object(
-      { type: Type.Literal("file"), file_id: uuid, caption: Type.Optional(Type.String({ maxLength: 1024 })) },
+      {
+        type: Type.Literal("file"),
+        file_id: { ...uuid, description: "A completed file that the caller may read; API keys need `files:read`." },
+        caption: Type.Optional(Type.String({ maxLength: 1024 })),
+      },
       closed,
     ),
+    { type: "file", file_id: "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c11", caption: "Our offer" },
   ),
   named(
     "LocationPayload",

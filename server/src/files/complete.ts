@@ -165,6 +165,6 @@ async function reject(
 function rejection({ error }: FileRow): RequestError {
   const { code, message } = error ?? { code: "", message: "The file was rejected." };
   if (code === "FILE_INFECTED" || code === "FILE_NOT_SCANNED") return new RequestError(code, message);
-  const known = code === "CHECKSUM_MISMATCH" ? code : "FILE_TYPE_INVALID";
-  return new RequestError(known, `${message} Upload it again.`);
+  if (code === "CHECKSUM_MISMATCH") return new RequestError(code, `${message} Upload it again.`);
+  return new RequestError("FILE_TYPE_INVALID", message);
 }

@@ -6,7 +6,7 @@ import { forbidden, RequestError } from "../errors.ts";
 import { openTemporaryCopy } from "../lib/object-store/temporary-copy.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { type FileRow, findFile, findLinkedFile, keyOf, thumbnailKeyOf } from "./file-rows.ts";
+import { type FileRow, findFile, findFileToDelete, findLinkedFile, keyOf, thumbnailKeyOf } from "./file-rows.ts";
 import { isShownSafely } from "./file-types.ts";
 import { fromStore } from "./from-store.ts";
 import { thumbnailType } from "./save-facts.ts";
@@ -89,7 +89,7 @@ export function openFile(
 
 /** By its uploader or an admin. Maintenance deletes the bytes. Safe to repeat. */
 export async function deleteFile(db: RequestDb, principal: Principal, fileId: string): Promise<void> {
-  const file = await findFile(db, principal, fileId);
+  const file = await findFileToDelete(db, principal, fileId);
   const isOwn = file.uploaded_by === principal.userId;
   if (!isOwn && !hasRole(principal, "admin")) throw forbidden("Only its uploader or an admin can delete a file.");
   await transaction(db, async (tx) => {

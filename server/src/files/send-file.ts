@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
-import type { Principal } from "../credentials/credentials.ts";
+import { hasScope, type Principal, requireScope } from "../credentials/credentials.ts";
 import type { PipelineDb, RequestDb } from "../database-roles.ts";
-import { notFound, RequestError } from "../errors.ts";
+import { forbidden, notFound, RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ObjectStore } from "../lib/object-store/object-store.ts";
 import { maybe } from "../lib/query.ts";
@@ -79,8 +79,9 @@ function pendingWaitMs(ageMs: number): number {
   return Math.min(30_000, Math.max(250, ageMs / 2));
 }
 
-/** RESOURCE_NOT_FOUND, or CONFLICT unless it is completed. */
+/** FORBIDDEN for a key that may not read files, RESOURCE_NOT_FOUND, or CONFLICT unless it is completed. */
 export async function fileToSend(db: RequestDb, principal: Principal, fileId: string): Promise<FileRow> {
+  requireScope(principal, "files:read");
   const file = await findFile(db, principal, fileId);
   const error = refusalOf(file);
   if (error !== null) throw error;
@@ -93,12 +94,16 @@ function refusalOf({ status }: FileRow): RequestError | null {
   return new RequestError("CONFLICT", message, { details: { field: "payload.file_id", status } });
 }
 
-/** Of these files, why each that the caller may not send is refused: RESOURCE_NOT_FOUND, or CONFLICT unless it is completed. */
+/** Of these files, why each that the caller may not send is refused. Errors as above. */
 export async function findRefusedFiles(
   db: RequestDb,
   principal: Principal,
   fileIds: readonly string[],
 ): Promise<Map<string, RequestError>> {
+  if (!hasScope(principal, "files:read")) {
+    const error = forbidden("This API key lacks the scope files:read, which sending a file requires.");
+    return new Map(fileIds.map((fileId) => [fileId, error]));
+  }
   const found = new Map((await findFiles(db, principal, fileIds)).map((file) => [file.file_id, file]));
   return new Map(
     fileIds.flatMap((fileId): [string, RequestError][] => {
