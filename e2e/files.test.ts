@@ -145,9 +145,35 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
       data.slice(0, 2).map(({ file_id }) => file_id),
       [shared.file_id, own.file_id],
     );
+    const left = await home.admin.client.conversations.create({
+      type: "group",
+      title: "Left",
+      members: [home.admin.userId, home.agent.userId, member.userId],
+    });
+    const late = await member.client.files.initiate({
+      filename: "a.txt",
+      size: 1,
+      conversation_id: left.conversation_id,
+    });
+    assert.equal((await fetch(late.parts[0]!.url, { method: "PUT", body: "a" })).status, 200);
+    await home.admin.client.conversations.removeMember(left.conversation_id, member.userId);
+    const checksum = createHash("sha256").update("a").digest("hex");
+    const end = member.client.files.complete({ file_id: late.file_id, checksum });
+    await assert.rejects(end, isError(404, "RESOURCE_NOT_FOUND"));
     await assert.rejects(agent.client.files.remove(own.file_id), isError(404, "RESOURCE_NOT_FOUND"));
     await home.admin.client.files.remove(own.file_id);
     assert.equal((await member.client.files.get(own.file_id)).status, "deleted");
+  });
+
+  test("an upload that is completed several times at once is completed", async () => {
+    const { client } = home.member;
+    const checksum = createHash("sha256").update("abc").digest("hex");
+    for (let round = 0; round < 15; round += 1) {
+      const { file_id, parts } = await client.files.initiate({ filename: "a.txt", size: 3 });
+      assert.equal((await fetch(parts[0]!.url, { method: "PUT", body: "abc" })).status, 200);
+      const ends = Array.from({ length: 8 }, () => client.files.complete({ file_id, checksum }));
+      assert.deepEqual(new Set((await Promise.all(ends)).map(({ status }) => status)), new Set(["completed"]));
+    }
   });
 
   test("what the bytes are decides, not the name", async () => {

@@ -1,10 +1,13 @@
 import { createHash } from "node:crypto";
 import { finished } from "node:stream/promises";
+import { findConversation } from "../conversations/conversations.ts";
 import type { Principal } from "../credentials/credentials.ts";
 import type { RequestDb } from "../database-roles.ts";
 import { RequestError } from "../errors.ts";
+import { pause } from "../lib/clock.ts";
 import { freeMemory } from "../lib/free-memory.ts";
-import type { ByteRange, StoredPart } from "../lib/object-store/object-store.ts";
+import type { ConversationId } from "../lib/ids.ts";
+import { type ByteRange, ObjectStoreError, type StoredPart, type Upload } from "../lib/object-store/object-store.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
 import { type FileRow, findOwnFile, keyOf } from "./file-rows.ts";
@@ -35,17 +38,9 @@ export async function completeUpload(
   if (file.status === "completed" || file.status === "scanning") return file;
   if (file.status === "rejected") throw rejection(file);
   const upload = uploadOf(file);
-  const { store } = deps;
-  // After a crash the parts may be put together already.
-  let parts: readonly StoredPart[] = [];
-  if ((await fromStore(store.stat(upload.key))) === null) {
-    parts = await fromStore(store.listParts(upload));
-    requireParts(file, parts, claimed);
-    await fromStore(store.complete(upload, parts)).catch(async (error) => {
-      // Another request may have done it at the same time.
-      if ((await fromStore(store.stat(upload.key))) === null) throw error;
-    });
-  }
+  // The uploader may have left it since the upload was started.
+  if (file.conversation_id !== null) await findConversation(db, principal, file.conversation_id as ConversationId);
+  const parts = await fromStore(assemble(deps, file, upload, claimed));
   const error = await fromStore(wrongChecksum(deps, file, checksum, parts));
   if (error !== null) return reject(db, principal, file, error);
   const ended = await finishFile(deps, db, principal, file, checksum);
@@ -83,6 +78,32 @@ export async function finishFile(
   const ended = await findOwnFile(db, principal, file.file_id);
   if (ended.status === "rejected") throw rejection(ended);
   return ended;
+}
+
+const assembleTries = 5;
+const firstPauseMs = 50;
+
+/** The parts; none when they were put together before, by an earlier request or at the same time. */
+async function assemble(
+  { store, clock }: FileDeps,
+  file: FileRow,
+  upload: Upload,
+  claimed: UploadEnd["parts"],
+): Promise<readonly StoredPart[]> {
+  for (let tries = 1; ; tries += 1) {
+    if ((await store.stat(upload.key)) !== null) return [];
+    try {
+      const parts = await store.listParts(upload);
+      requireParts(file, parts, claimed);
+      await store.complete(upload, parts);
+      return parts;
+    } catch (error) {
+      // While another request puts them together, there is neither an upload nor an object.
+      const mayBeUnderWay = error instanceof ObjectStoreError && error.code === "upload_missing";
+      if (!mayBeUnderWay || tries === assembleTries) throw error;
+      await pause(clock, firstPauseMs * 2 ** (tries - 1));
+    }
+  }
 }
 
 function requireParts(file: FileRow, stored: readonly StoredPart[], claimed: UploadEnd["parts"]): void {

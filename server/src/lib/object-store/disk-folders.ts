@@ -179,9 +179,9 @@ export class DiskFolders {
       throw partMissing(absent);
     }
     const all = found.slice(0, parts.length);
-    for (const name of await readdir(frozen)) {
-      if (!all.some(({ number }) => name === String(number))) await rm(join(frozen, name), { force: true });
-    }
+    // Another call may have written the manifest, and put the folder in place next.
+    const kept = new Set(["object.json", ...all.map(({ number }) => String(number))]);
+    for (const name of await readdir(frozen)) if (!kept.has(name)) await rm(join(frozen, name), { force: true });
     const manifest: Manifest = {
       uploadId: upload.uploadId,
       contentType,
