@@ -126,6 +126,9 @@ export function toRequestError(
   if (thrown.code === "FST_ERR_BAD_URL") {
     return new RequestError("VALIDATION_ERROR", "The path is not valid: encode it as UTF-8 with percent encoding.");
   }
+  if (thrown.code === "FST_ERR_MAX_PARAM_LENGTH") {
+    return new RequestError("VALIDATION_ERROR", "A part of the path is too long.");
+  }
   if (code !== undefined) {
     return new RequestError(code, `${thrown.message}. Send JSON with content-type: application/json.`);
   }

@@ -92,6 +92,15 @@ test("numbers in a query must be written in digits", async () => {
   assert.deepEqual(await (await fetch(`${door.origin}/page`)).json(), { limit: 50 });
 });
 
+test("a part of a path that is too long is refused", async () => {
+  await using door = await openDoor({}, (app) => {
+    app.get("/things/:id", { config: { access: "public" } }, async () => ({}));
+  });
+  const answer = await fetch(`${door.origin}/things/${"a".repeat(500)}`);
+  assert.equal(answer.status, 400);
+  assert.match(((await answer.json()) as ErrorAnswer).error.message, /path is too long/);
+});
+
 test("a query or a body that is not UTF-8 is refused", async () => {
   await using door = await openDoor();
   for (const query of ["a=%FF", "a=%C3", "%ED%A0%80=1", "a=%", "a=%zz"]) {
