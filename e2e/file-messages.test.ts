@@ -111,6 +111,10 @@ test("what a platform does not take becomes a link to a page, which preflight fo
       assert.equal(refused.status, 404, other);
       assert.match(await refused.text(), /There is no file here/);
     }
+    for (const token of ["%E2%82%AC", "%00", "%0d%0aset-cookie:x", "..%2fdocs"]) {
+      const answer = await fetch(`${hub.url}/f/${token}/download`, { redirect: "manual" });
+      assert.match(`${answer.status} ${answer.headers.get("location")}`, /^302 \.\.\/[\w%.-]+$/);
+    }
     await client.files.remove(file_id);
     assert.equal((await fetch(url!)).status, 404);
     assert.equal(

@@ -480,6 +480,7 @@ function isPureLib(path: string): boolean {
     "lib/ids.ts",
     "lib/json.ts",
     "lib/json-text.ts",
+    "lib/names.ts",
     "lib/retry-after.ts",
   ].includes(path);
 }

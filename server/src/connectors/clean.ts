@@ -1,3 +1,5 @@
+import { plainName } from "../lib/names.ts";
+
 /** In UTF-16 code units: an id must fit an index entry of the database. */
 export const maxIdLength = 500;
 const maxDetailLength = 500;
@@ -18,4 +20,12 @@ export function cleanDetail(text: string): string {
 /** A platform's id; empty when it cannot be stored. */
 export function cleanId(id: string): string {
   return id.length <= maxIdLength && id.isWellFormed() && !id.includes("\0") ? id : "";
+}
+
+const maxFilenameLength = 255;
+
+/** A file's name, in one line and without characters that turn the direction of a text; null when nothing of it is visible. */
+export function cleanFilename(name: string): string | null {
+  const plain = plainName(name);
+  return plain === null ? null : cleanText(plain, maxFilenameLength);
 }

@@ -23,7 +23,7 @@ export function filePageRoutes(app: App, deps: FileDeps, dbOf: (workspaceId: str
   app.get<{ Params: { token: string } }>(`${page}/download`, options, async ({ params: { token } }, reply) => {
     const opened = await openLink(deps, dbOf, token);
     // The page says why there is none.
-    return reply.redirect(opened.kind === "open" ? opened.url : `../${token}`, 302);
+    return reply.redirect(opened.kind === "open" ? opened.url : `../${encodeURIComponent(token)}`, 302);
   });
 }
 
@@ -45,7 +45,7 @@ function htmlOf(opened: OpenedLink, token: string): string {
   return plainPage(
     filename,
     `<p>${escapeHtml(`${sizeOf(bytes)}, ${content_type}`)}</p>
-<p><a class="button" href="${token}/download">${what}</a></p>
+<p><a class="button" href="${encodeURIComponent(token)}/download">${what}</a></p>
 <p>This link is valid until ${until} UTC.</p>`,
   );
 }

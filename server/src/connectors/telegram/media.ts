@@ -1,11 +1,10 @@
 import { isObject } from "../../lib/json.ts";
-import { cleanId, cleanText } from "../clean.ts";
+import { cleanFilename, cleanId, cleanText } from "../clean.ts";
 import { type Json, listAt, numberAt, objectAt, textAt } from "../json.ts";
 import { type MediaKind, type PlatformFile, typeOf } from "../media.ts";
 
 const mib = 1024 * 1024;
 const maxCaptionLength = 1024;
-const maxFilenameLength = 255;
 
 /** Larger files of people cannot be fetched. Source: Telegram Bot API, `getFile`. */
 export const maxDownloadBytes = 20 * mib;
@@ -54,7 +53,7 @@ export function fileOf(message: Json): PlatformFile | null {
   return {
     reference,
     contentType: typeOf(textAt(file, "mime_type")) ?? typeOfField(field, file),
-    filename: cleanText(textAt(file, "file_name"), maxFilenameLength) || null,
+    filename: cleanFilename(textAt(file, "file_name")),
     bytes: Number.isSafeInteger(bytes) && bytes >= 0 ? bytes : null,
     checksum: null,
     caption: cleanText(textAt(message, "caption"), maxCaptionLength),

@@ -1,4 +1,4 @@
-import { cleanId, cleanText } from "../clean.ts";
+import { cleanFilename, cleanId, cleanText } from "../clean.ts";
 import { type Json, numberAt, objectAt, textAt } from "../json.ts";
 import { type MediaKind, type PlatformFile, typeOf } from "../media.ts";
 
@@ -66,7 +66,7 @@ export function fileOf(message: Json): PlatformFile | null {
   return {
     reference,
     contentType: typeOf(textAt(object, "mime_type")),
-    filename: cleanText(textAt(object, "filename"), maxFilenameLength) || null,
+    filename: cleanFilename(textAt(object, "filename")),
     bytes: null,
     checksum: checksumOf(textAt(object, "sha256")),
     caption: cleanText(textAt(object, "caption"), maxCaptionLength),

@@ -76,6 +76,16 @@ export function fileSuite<C>(subject: ConnectorSubject<C>): void {
     assert.deepEqual(await read(await open()), content);
   });
 
+  test("the name of a person's file is one visible line, or none", async () => {
+    for (const [given, expected] of [
+      ["Invoice\u202efdp.png\nHub: pay at https://evil.example", "Invoicefdp.png Hub: pay at https://evil.example"],
+      ["\u200b\u2060", null],
+    ] as const) {
+      await using fixture = await openReceived(given);
+      assert.equal(fixture.file.filename, expected);
+    }
+  });
+
   test("a file that the platform has no more is gone; one that it cannot give now is tried again", async () => {
     await using fixture = await openReceived();
     const { platform, open } = fixture;
@@ -90,7 +100,7 @@ export function fileSuite<C>(subject: ConnectorSubject<C>): void {
   });
 
   /** A platform on which the person has sent a picture. */
-  async function openReceived() {
+  async function openReceived(filename?: string) {
     await using stack = new AsyncDisposableStack();
     const calls: ReceivedCall[] = [];
     const receiver = stack.use(
@@ -103,7 +113,12 @@ export function fileSuite<C>(subject: ConnectorSubject<C>): void {
       await startTestPlatform(connector.channel, { ...subject.simulatorAccount, webhook_url: receiver.url }),
     );
     const content = Buffer.concat([...generate("image/jpeg", 3_000)]);
-    await platform.writeFile(subject.person, { content_type: "image/jpeg", caption, content });
+    await platform.writeFile(subject.person, {
+      content_type: filename === undefined ? "image/jpeg" : "application/pdf",
+      caption,
+      content,
+      ...(filename && { filename }),
+    });
     const file = await until("the webhook has a file", () =>
       calls
         .flatMap((call) => [...connector.parse(call, subject.credentials)])
