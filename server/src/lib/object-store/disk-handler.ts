@@ -68,9 +68,9 @@ class Refusal extends Error {
 }
 
 function locate(target: string): { key: string | null; query: URLSearchParams } {
-  const [path = "", query = ""] = target.split("?", 2);
+  const [path = "", ...query] = target.split("?");
   const key = path.split("/").slice(-2).join("/");
-  return { key: isObjectKey(key) ? key : null, query: new URLSearchParams(query) };
+  return { key: isObjectKey(key) ? key : null, query: new URLSearchParams(query.join("?")) };
 }
 
 async function storePart(
@@ -151,7 +151,7 @@ function refusalFor(error: unknown, log: Log): Refusal {
 }
 
 function isDisconnect(error: unknown): boolean {
-  const codes = ["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE", "ERR_STREAM_UNABLE_TO_PIPE"];
+  const codes = ["ECONNRESET", "EPIPE", "ECANCELED", "ERR_STREAM_PREMATURE_CLOSE", "ERR_STREAM_UNABLE_TO_PIPE"];
   return codes.includes((error as NodeJS.ErrnoException).code ?? "");
 }
 

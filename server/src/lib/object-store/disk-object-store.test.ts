@@ -251,6 +251,7 @@ test("a download can be continued, and is shown as data only", async () => {
   const key = newKey();
   await upload(store, key, [Buffer.from("0123456789")]);
   const url = await store.downloadUrl(key, { ...download, expiresAt: inAnHour() });
+  for (const more of ["?x=1", "!!", "=", "%20"]) assert.equal((await fetch(url + more)).status, 403, more);
   const get = async (headers: Record<string, string>, method = "GET") => {
     const response = await fetch(url, { headers: { ...headers, ...revalidate }, method });
     return [response.status, await response.text()];
