@@ -11,13 +11,15 @@ const check = join(root, "server/check-node.cjs");
 const require = createRequire(import.meta.url);
 
 test("the oldest Node.js that the README names installs every package without a warning", () => {
-  const { subset } = require("semver") as { subset(inner: string, outer: string): boolean };
+  type Semver = { satisfies(version: string, range: string): boolean; minVersion(range: string): { version: string } };
+  const { satisfies, minVersion } = require("semver") as Semver;
   const { engines } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { engines: { node: string } };
   const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as {
     packages: Record<string, { engines?: { node?: string } }>;
   };
+  const oldest = minVersion(engines.node).version;
   const refusing = Object.entries(lock.packages).filter(
-    ([, { engines: own }]) => own?.node !== undefined && !subset(engines.node, own.node),
+    ([, { engines: own }]) => own?.node !== undefined && !satisfies(oldest, own.node),
   );
   assert.deepEqual(
     refusing.map(([path, { engines: own }]) => `${path} needs ${own!.node}`),
