@@ -761,7 +761,7 @@ export interface paths {
         put?: never;
         /**
          * Start an upload in parts
-         * @description Then `PUT` each part to its URL, in any order, several at a time, again after a failure, and complete the upload. After any interruption `GET /v1/files/{id}/parts` says which parts are missing.
+         * @description Then `PUT` each part to its URL, in parallel and in any order, repeat those that fail, and complete the upload. After any interruption `GET /v1/files/{id}/parts` says which parts are missing.
          *
          *     An API key requires the scope `files:write`.
          */
@@ -802,7 +802,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Resume an upload: its parts, with new URLs for those that are missing
+         * List the parts of an upload, with new URLs for those that are missing
          * @description An API key requires the scope `files:write`.
          */
         get: operations["listUploadParts"];
@@ -848,7 +848,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get a file's name, size and type
+         * Get a file
          * @description For its uploader, and members of conversations in which it was sent.
          *
          *     An API key requires the scope `files:read`.
@@ -876,7 +876,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get a URL of a file's bytes, valid for an hour
+         * Get a download URL, valid for an hour
          * @description An API key requires the scope `files:read`.
          */
         get: operations["downloadFile"];
@@ -3237,9 +3237,9 @@ export interface components {
             filename: string;
             /** @description Bytes. */
             size: number;
-            /** @description What the bytes are; null until the file is completed. */
+            /** @description Detected from the content; null until the file is completed. */
             content_type: string | null;
-            /** @description As it was verified; null until then. */
+            /** @description The verified checksum, in the form in which it was sent; null until then. */
             checksum: string | null;
             status: components["schemas"]["FileStatus"];
             /** @description Why it was rejected; else null. */
@@ -3264,7 +3264,7 @@ export interface components {
             completed_at: string | null;
             /**
              * Format: date-time
-             * @description When an unfinished upload is given up; else null.
+             * @description When an unfinished upload is deleted; else null.
              */
             expires_at: string | null;
         };
@@ -3340,7 +3340,7 @@ export interface components {
             file: components["schemas"]["File"];
         };
         FileLink: {
-            /** @description Of the bytes; needs no credential. Answers ranges. Types that a browser shows safely are shown, all others saved. */
+            /** @description Download URL; needs no credential, and supports range requests. Types that are safe in a browser are displayed, all others downloaded. */
             url: string;
             /** Format: date-time */
             expires_at: string;
@@ -4350,12 +4350,12 @@ export interface components {
         /** @description A `Task` that may lack fields. To an API key without `tasks:read`, the response shows only ids, the values that the request sent, and the other fields that are required here. */
         PartialTask: {
             task_id: string;
-            /** @description `extract` or `summarize`. Later versions may add types. */
+            /** @description `extract` or `summarize`; for admins also the hub's own work: `fetch`, `facts` and `scan` of files. Later versions may add types. */
             task_type?: string;
             status: components["schemas"]["TaskStatus"];
             /** @description In percent; it never falls. */
             progress?: number;
-            /** @description Who asked for it; null: the hub's own work. */
+            /** @description The user who created it; null for the hub's own tasks. */
             user_id: string | null;
             file_id: string | null;
             options?: {
@@ -4859,12 +4859,12 @@ export interface components {
          */
         Task: {
             task_id: string;
-            /** @description `extract` or `summarize`. Later versions may add types. */
+            /** @description `extract` or `summarize`; for admins also the hub's own work: `fetch`, `facts` and `scan` of files. Later versions may add types. */
             task_type: string;
             status: components["schemas"]["TaskStatus"];
             /** @description In percent; it never falls. */
             progress: number;
-            /** @description Who asked for it; null: the hub's own work. */
+            /** @description The user who created it; null for the hub's own tasks. */
             user_id: string | null;
             file_id: string | null;
             options: {
@@ -4986,12 +4986,12 @@ export interface components {
          */
         TaskWithResult: {
             task_id: string;
-            /** @description `extract` or `summarize`. Later versions may add types. */
+            /** @description `extract` or `summarize`; for admins also the hub's own work: `fetch`, `facts` and `scan` of files. Later versions may add types. */
             task_type: string;
             status: components["schemas"]["TaskStatus"];
             /** @description In percent; it never falls. */
             progress: number;
-            /** @description Who asked for it; null: the hub's own work. */
+            /** @description The user who created it; null for the hub's own tasks. */
             user_id: string | null;
             file_id: string | null;
             options: {
@@ -5125,7 +5125,7 @@ export interface components {
             part_size: number;
             parts: {
                 part_number: number;
-                /** @description Bytes: exactly these, in one request. */
+                /** @description Size in bytes: send exactly so many, in one request. */
                 size: number;
                 /** @description `PUT` the part's bytes here, without another credential. Valid until `urls_expire_at`. */
                 url: string;
@@ -5158,7 +5158,7 @@ export interface components {
             part_size: number;
             parts: {
                 part_number: number;
-                /** @description Bytes: exactly these, in one request. */
+                /** @description Size in bytes: send exactly so many, in one request. */
                 size: number;
                 /** @description Null when the part is stored. */
                 url: string | null;
@@ -7219,7 +7219,7 @@ export interface operations {
     downloadFile: {
         parameters: {
             query?: {
-                /** @description Answer 302 with the URL as `location`. */
+                /** @description Respond with 302 and the URL as `location`. */
                 redirect?: boolean;
             };
             header?: never;
@@ -7259,7 +7259,7 @@ export interface operations {
     getThumbnail: {
         parameters: {
             query?: {
-                /** @description Answer 302 with the URL as `location`. */
+                /** @description Respond with 302 and the URL as `location`. */
                 redirect?: boolean;
             };
             header?: never;

@@ -40,9 +40,11 @@ export const File = named(
     filename: Type.String(),
     size: Type.Integer({ description: "Bytes." }),
     content_type: nullable(Type.String(), {
-      description: "What the bytes are; null until the file is completed.",
+      description: "Detected from the content; null until the file is completed.",
     }),
-    checksum: nullable(Type.String(), { description: "As it was verified; null until then." }),
+    checksum: nullable(Type.String(), {
+      description: "The verified checksum, in the form in which it was sent; null until then.",
+    }),
     status: FileStatus,
     error: nullable(Type.Object({ code: Type.String(), message: Type.String() }), {
       description: "Why it was rejected; else null.",
@@ -59,7 +61,7 @@ export const File = named(
     uploaded_by: nullable(Type.String(), { description: "The participant who uploaded or sent it." }),
     created_at: time,
     completed_at: nullable(time),
-    expires_at: nullable(time, { description: "When an unfinished upload is given up; else null." }),
+    expires_at: nullable(time, { description: "When an unfinished upload is deleted; else null." }),
   }),
   {
     file_id: "0197a7a4-6a1c-7d55-8a53-0d9c3f9a6c11",
@@ -83,7 +85,7 @@ export const File = named(
 
 const part = {
   part_number: Type.Integer(),
-  size: Type.Integer({ description: "Bytes: exactly these, in one request." }),
+  size: Type.Integer({ description: "Size in bytes: send exactly so many, in one request." }),
   url: Type.String({
     description: "`PUT` the part's bytes here, without another credential. Valid until `urls_expire_at`.",
   }),
@@ -185,14 +187,14 @@ const FileLink = named(
   Type.Object({
     url: Type.String({
       description:
-        "Of the bytes; needs no credential. Answers ranges. Types that a browser shows safely are shown, all others saved.",
+        "Download URL; needs no credential, and supports range requests. Types that are safe in a browser are displayed, all others downloaded.",
     }),
     expires_at: time,
   }),
 );
 
 const redirectQuery = Type.Object(
-  { redirect: Type.Optional(Type.Boolean({ description: "Answer 302 with the URL as `location`." })) },
+  { redirect: Type.Optional(Type.Boolean({ description: "Respond with 302 and the URL as `location`." })) },
   closed,
 );
 
@@ -205,7 +207,7 @@ export const files = operations("Files", {
     path: "/v1/files/initiate",
     summary: "Start an upload in parts",
     description:
-      "Then `PUT` each part to its URL, in any order, several at a time, again after a failure, and complete the upload. After any interruption " +
+      "Then `PUT` each part to its URL, in parallel and in any order, repeat those that fail, and complete the upload. After any interruption " +
       "`GET /v1/files/{id}/parts` says which parts are missing.",
     access: write,
     idempotent: true,
@@ -233,7 +235,7 @@ export const files = operations("Files", {
   listUploadParts: {
     method: "GET",
     path: "/v1/files/{id}/parts",
-    summary: "Resume an upload: its parts, with new URLs for those that are missing",
+    summary: "List the parts of an upload, with new URLs for those that are missing",
     access: write,
     shows: "all",
     answers: { 200: UploadParts },
@@ -266,7 +268,7 @@ export const files = operations("Files", {
   getFile: {
     method: "GET",
     path: "/v1/files/{id}",
-    summary: "Get a file's name, size and type",
+    summary: "Get a file",
     description: "For its uploader, and members of conversations in which it was sent.",
     access: read,
     answers: { 200: File },
@@ -274,7 +276,7 @@ export const files = operations("Files", {
   downloadFile: {
     method: "GET",
     path: "/v1/files/{id}/download",
-    summary: "Get a URL of a file's bytes, valid for an hour",
+    summary: "Get a download URL, valid for an hour",
     access: read,
     query: redirectQuery,
     answers: { 200: FileLink, 302: null },

@@ -2,6 +2,9 @@ import { Type } from "typebox";
 import { operations } from "./operation.ts";
 import { closed, named, nullable, pageOf, pageQuery, time, uuid } from "./schemas.ts";
 
+export const languagePattern = "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?$";
+export const modelPattern = "^[\\w./:@-]{1,200}$";
+
 export const TaskStatus = named(
   "TaskStatus",
   Type.Enum(["pending", "running", "completed", "failed", "cancelled"], {
@@ -11,10 +14,13 @@ export const TaskStatus = named(
 
 const taskFields = {
   task_id: Type.String(),
-  task_type: Type.String({ description: "`extract` or `summarize`. Later versions may add types." }),
+  task_type: Type.String({
+    description:
+      "`extract` or `summarize`; for admins also the hub's own work: `fetch`, `facts` and `scan` of files. Later versions may add types.",
+  }),
   status: TaskStatus,
   progress: Type.Integer({ minimum: 0, maximum: 100, description: "In percent; it never falls." }),
-  user_id: nullable(Type.String(), { description: "Who asked for it; null: the hub's own work." }),
+  user_id: nullable(Type.String(), { description: "The user who created it; null for the hub's own tasks." }),
   file_id: nullable(Type.String()),
   options: Type.Unsafe<Record<string, unknown>>({ type: "object", additionalProperties: true }),
   error: nullable(Type.Object({ code: Type.String(), message: Type.String() }), {
@@ -115,7 +121,7 @@ const SummaryRequest = named(
     {
       language: Type.Optional(
         Type.String({
-          pattern: "^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?$",
+          pattern: languagePattern,
           description:
             "Of the summary, as in `pt` or `pt-BR`. Default: that of the document. An extractive summary is always in that of the document.",
         }),
@@ -135,7 +141,7 @@ const SummaryRequest = named(
       ),
       model: Type.Optional(
         Type.String({
-          pattern: "^[\\w./:@-]{1,200}$",
+          pattern: modelPattern,
           description:
             "Of the language model. Default: your `preferred_model`, else that of the hub. Without a language model it is ignored.",
         }),

@@ -8,6 +8,7 @@ import { checksumPattern, contentTypePattern, sha256Pattern } from "../../../con
 import { type FreeFormLimits, freeFormKeyword } from "../../../contract/src/free-form.ts";
 import { addressPattern, channelPattern } from "../../../contract/src/people.ts";
 import { lineFormat, lowerCaseKeyword, uuidPattern, visibleFormat } from "../../../contract/src/schemas.ts";
+import { languagePattern, modelPattern } from "../../../contract/src/tasks.ts";
 import { usernamePattern } from "../../../contract/src/users.ts";
 import { RequestError } from "../errors.ts";
 import { findExcess } from "../lib/free-form.ts";
@@ -210,6 +211,9 @@ const forms = new Map<string, string>([
   [contentTypePattern, "a media type such as image/png, without parameters"],
   [checksumPattern, "a SHA-256 in 64 lower-case hexadecimal digits"],
   [sha256Pattern, "a SHA-256 in 64 lower-case hexadecimal digits"],
+  [languagePattern, "a language such as pt or pt-BR"],
+  [modelPattern, "the name of a model, in letters, digits and ./:@_-"],
+  ["binary", "the bytes of a file"],
   ["^[0-9]{6}$", "six digits"],
   ["^[a-z0-9_]{1,50}$", "the name of a login provider"],
   ["^v\\d{1,3}\\.\\d{1,3}$", "a version such as v23.0"],

@@ -92,6 +92,7 @@ test("each message is complete", async () => {
     from: leo.userId,
     direction: "outbound",
     payload: { type: "text", text: "oi" },
+    file: null,
     channels: null,
     reply_to: null,
     status: "accepted",

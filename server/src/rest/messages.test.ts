@@ -35,6 +35,7 @@ test("a message is accepted, delivered, and shown with its deliveries", async ()
     from: hub.line.workspaceId,
     direction: "outbound",
     payload: text("oi"),
+    file: null,
     channels: null,
     reply_to: null,
     route: null,
