@@ -109,7 +109,7 @@ test("what a platform does not take becomes a link to a page, which preflight fo
     for (const other of [`${url}0`, `${url!.slice(0, -2)}xx`, url!.replace(/[^/]+$/, randomUUID())]) {
       const refused = await fetch(other);
       assert.equal(refused.status, 404, other);
-      assert.match(await refused.text(), /There is no file here/);
+      assert.match(await refused.text(), /File not found/);
     }
     for (const token of ["%E2%82%AC", "%00", "%0d%0aset-cookie:x", "..%2fdocs"]) {
       const answer = await fetch(`${hub.url}/f/${token}/download`, { redirect: "manual" });

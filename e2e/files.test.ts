@@ -320,6 +320,7 @@ function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<s
       [[file, file], 400, "VALIDATION_ERROR"],
       [[file, ["other", "1"]], 400, "VALIDATION_ERROR"],
       [[["other", "1"], file], 400, "VALIDATION_ERROR"],
+      [[file, ["filename", "other.txt"]], 400, "VALIDATION_ERROR"],
       [[file, ["checksum", "1"]], 400, "VALIDATION_ERROR"],
       [[file, ["checksum", "0".repeat(2_000)]], 400, "VALIDATION_ERROR"],
       [[file, ["conversation_id", "1"]], 400, "VALIDATION_ERROR"],

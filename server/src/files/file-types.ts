@@ -24,7 +24,8 @@ const lookedAt = 1024 * 1024;
 export function openAllowedTypes(allowed: readonly string[]): AllowedTypes {
   const isAllowed = (type: string) =>
     allowed.some((one) => (one.endsWith("*") ? type.startsWith(one.slice(0, -1)) : one === type));
-  const refusal = (type: string) => `Files of the type ${type} are not accepted here (FILES_ALLOWED_TYPES).`;
+  const refusal = (type: string) =>
+    `Files of the type ${type} are not allowed here. Send another type, or ask the operator to change FILES_ALLOWED_TYPES.`;
   return {
     requireDeclared(contentType) {
       if (contentType === null || contentType === unknownType || isAllowed(contentType.toLowerCase())) return;
@@ -37,7 +38,10 @@ export function openAllowedTypes(allowed: readonly string[]): AllowedTypes {
       const found = (await fileTypeFromBuffer(head))?.mime.split(";", 1)[0] ?? null;
       const contentType = found ?? withoutSignature(head, named, content_type);
       if (named !== null && !mayBeCalled(named, contentType)) {
-        return { kind: "refused", message: `The name says ${named}, and the bytes are ${contentType}.` };
+        return {
+          kind: "refused",
+          message: `The file name says ${named}, but the content is ${contentType}: rename it, or send another file.`,
+        };
       }
       return isAllowed(contentType)
         ? { kind: "allowed", contentType }

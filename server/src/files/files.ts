@@ -5,6 +5,7 @@ export { type FileLinks, openFileLinks } from "./file-links.ts";
 export { type FileRow, findCompletedFile, findFile, listOwnFiles } from "./file-rows.ts";
 export type { FileTasks, StoredFile } from "./file-tasks.ts";
 export { type AllowedTypes, openAllowedTypes } from "./file-types.ts";
+export { notCompleted } from "./not-completed.ts";
 export { deleteFile, linkToFile, linkToThumbnail, type OpenedLink, openFile, openLink } from "./read-file.ts";
 export { receiveFile } from "./receive-file.ts";
 export { addReceivedFiles, type ReceivedFile, toFilePayload } from "./received-files.ts";

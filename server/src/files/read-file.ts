@@ -9,6 +9,7 @@ import { run } from "../lib/query.ts";
 import { type FileRow, findFile, findFileToDelete, findLinkedFile, keyOf, thumbnailKeyOf } from "./file-rows.ts";
 import { isShownSafely } from "./file-types.ts";
 import { fromStore } from "./from-store.ts";
+import { notCompleted } from "./not-completed.ts";
 import { thumbnailType } from "./save-facts.ts";
 import { type FileDeps, urlMs } from "./upload.ts";
 
@@ -72,10 +73,9 @@ export async function linkToThumbnail(
 
 async function findDownloadable(db: RequestDb, principal: Principal, fileId: string): Promise<FileRow> {
   const file = await findFile(db, principal, fileId);
-  if (file.status === "completed") return file;
-  throw new RequestError("CONFLICT", `This file is ${file.status}: there is nothing to download.`, {
-    details: { status: file.status },
-  });
+  const error = notCompleted(file);
+  if (error !== null) throw error;
+  return file;
 }
 
 /** A copy of the bytes, to read them here at any place: see `openTemporaryCopy`. Errors as `fromStore`. */

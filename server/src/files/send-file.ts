@@ -1,12 +1,13 @@
 import type { Readable } from "node:stream";
 import { hasScope, type Principal, requireScope } from "../credentials/credentials.ts";
 import type { PipelineDb, RequestDb } from "../database-roles.ts";
-import { forbidden, notFound, RequestError } from "../errors.ts";
+import { forbidden, notFound, type RequestError } from "../errors.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { ObjectStore } from "../lib/object-store/object-store.ts";
 import { maybe } from "../lib/query.ts";
 import type { FileLinks } from "./file-links.ts";
 import { type FileRow, findFile, findFiles, keyOf } from "./file-rows.ts";
+import { notCompleted } from "./not-completed.ts";
 
 /**
  * `pending`: it is still being received or checked. `late`: that takes so long that others must not wait for it.
@@ -83,15 +84,9 @@ function pendingWaitMs(ageMs: number): number {
 export async function fileToSend(db: RequestDb, principal: Principal, fileId: string): Promise<FileRow> {
   requireScope(principal, "files:read");
   const file = await findFile(db, principal, fileId);
-  const error = refusalOf(file);
+  const error = notCompleted(file);
   if (error !== null) throw error;
   return file;
-}
-
-function refusalOf({ status }: FileRow): RequestError | null {
-  if (status === "completed") return null;
-  const message = `This file is ${status}: only a completed one can be sent.`;
-  return new RequestError("CONFLICT", message, { details: { field: "payload.file_id", status } });
 }
 
 /** Of these files, why each that the caller may not send is refused. Errors as above. */
@@ -108,7 +103,7 @@ export async function findRefusedFiles(
   return new Map(
     fileIds.flatMap((fileId): [string, RequestError][] => {
       const file = found.get(fileId);
-      const error = file === undefined ? notFound("file") : refusalOf(file);
+      const error = file === undefined ? notFound("file") : notCompleted(file);
       return error === null ? [] : [[fileId, error]];
     }),
   );

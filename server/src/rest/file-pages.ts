@@ -34,10 +34,10 @@ function htmlOf(opened: OpenedLink, token: string): string {
     return plainPage("This link has expired", "<p>Ask for the file again, in the chat in which you got the link.</p>");
   }
   if (opened.kind === "pending") {
-    return plainPage("The file is not here yet", "<p>It is still on its way. Reload this page in a few minutes.</p>");
+    return plainPage("The file is not ready yet", "<p>Reload this page in a few minutes.</p>");
   }
   if (opened.kind === "missing") {
-    return plainPage("There is no file here", "<p>It was deleted, or the link is not complete.</p>");
+    return plainPage("File not found", "<p>It was deleted, or the link is incomplete.</p>");
   }
   const { filename, bytes, content_type } = opened.file;
   const what = opened.isShown ? "Open" : "Download";

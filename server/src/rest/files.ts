@@ -1,4 +1,5 @@
 import { FormFields, files, maxFileBytes } from "../../../contract/src/files.ts";
+import { invalid } from "../errors.ts";
 import {
   completeUpload,
   deleteFile,
@@ -40,8 +41,12 @@ export async function fileRoutes(app: App, deps: FileDeps): Promise<void> {
     scope.addContentTypeParser("multipart/form-data", (_request, _body, done) => done(null));
     route(scope, files.uploadFile, async ({ principal, db, raw }) => {
       const form = await readFileForm(raw, { fileField: "file", maxFileBytes, tooLarge: fileTooLarge });
-      const facts = async (when: "before" | "after") =>
-        checkFields({ filename: form.filename, ...(when === "before" ? form.earlyFields : await form.fields) });
+      const facts = async (when: "before" | "after") => {
+        const fields = when === "before" ? form.earlyFields : await form.fields;
+        if (form.filename === undefined) throw invalid("The part with the file needs a filename.", { field: "file" });
+        if ("filename" in fields) throw invalid("The name of the file belongs to its part: filename is no field.");
+        return checkFields({ ...fields, filename: form.filename });
+      };
       try {
         return showFile(await receiveFile(deps, db, principal, { content: form.content, facts }));
       } catch (error) {

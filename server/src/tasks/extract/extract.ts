@@ -2,7 +2,7 @@ import type { Principal } from "../../credentials/credentials.ts";
 import type { PipelineDb, RequestDb } from "../../database-roles.ts";
 import { canRead, DocumentError, type ExtractedText, extractText, maxExtractMs } from "../../documents/documents.ts";
 import { RequestError } from "../../errors.ts";
-import { type FileRow, findCompletedFile, findFile, openFile } from "../../files/files.ts";
+import { type FileRow, findCompletedFile, findFile, notCompleted, openFile } from "../../files/files.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { ObjectStore } from "../../lib/object-store/object-store.ts";
 import { transaction } from "../../lib/postgres.ts";
@@ -40,11 +40,10 @@ export async function requestExtract(
 }
 
 /** Whether text can be extracted from the file, as far as its row says. Errors as above. */
-export function requireDocument({ status, content_type, filename, bytes }: FileRow): void {
-  if (status !== "completed") {
-    const message = `This file is ${status}: only a completed file can be read.`;
-    throw new RequestError("CONFLICT", message, { details: { status } });
-  }
+export function requireDocument(file: FileRow): void {
+  const error = notCompleted(file);
+  if (error !== null) throw error;
+  const { content_type, filename, bytes } = file;
   if (!canRead(content_type!, filename)) {
     const message = `Files of the type ${content_type} are not read as documents.`;
     throw new RequestError("DOCUMENT_TYPE_UNSUPPORTED", message, { details: { content_type } });
