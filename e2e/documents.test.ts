@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
-import { before, describe, test } from "node:test";
+import { before, test } from "node:test";
 import { ApiError, type Task } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
-import { testsThatNeed } from "../server/src/testing/programs.ts";
 import {
   docxParts,
   makeDocx,
@@ -12,9 +11,9 @@ import {
   makeZip,
   paragraph,
 } from "../server/src/testing/test-documents.ts";
-import { startTestS3 } from "../server/src/testing/test-s3.ts";
 import { scanOf } from "../server/src/testing/test-scan.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
+import { overBothStores } from "./src/stores.ts";
 import { watchTask } from "./src/watch-task.ts";
 
 const mebibyte = 1024 * 1024;
@@ -22,22 +21,7 @@ const sentence = "The invoice is due on the last day of the month.";
 const portuguese =
   "A reunião de ontem decidiu que as obras da ponte começam em março. Os moradores pediram que o trânsito seja desviado.";
 
-const { describe: withS3 } = testsThatNeed("versitygw");
-
-describe("documents in DATA_DIR", () => testDocuments(async () => ({})));
-
-withS3("documents in S3", () =>
-  testDocuments(async (opened) => {
-    const { endpoint, bucket, region, accessKeyId, secretAccessKey } = opened.use(await startTestS3());
-    return {
-      S3_ENDPOINT: endpoint,
-      S3_BUCKET: bucket,
-      S3_REGION: region,
-      S3_ACCESS_KEY_ID: accessKeyId,
-      S3_SECRET_ACCESS_KEY: secretAccessKey,
-    };
-  }),
-);
+overBothStores("documents", testDocuments);
 
 interface Extracted {
   frames: Task[];

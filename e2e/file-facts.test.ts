@@ -1,33 +1,17 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { before, describe, test } from "node:test";
+import { before, test } from "node:test";
 import { ApiError, type File } from "../client/src/client.ts";
 import { removeObjects } from "../server/src/files/files.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
-import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { makePdf, makePng } from "../server/src/testing/test-documents.ts";
 import { makePhoto, readImage, red } from "../server/src/testing/test-images.ts";
-import { startTestS3 } from "../server/src/testing/test-s3.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
+import { overBothStores } from "./src/stores.ts";
 import { anotherWorkspace, firstWorkspace, newUser, type Workspace } from "./src/workspace.ts";
 
-const { describe: withS3 } = testsThatNeed("versitygw");
-
-describe("facts about files in DATA_DIR", () => testFacts(async () => ({})));
-
-withS3("facts about files in S3", () =>
-  testFacts(async (opened) => {
-    const { endpoint, bucket, region, accessKeyId, secretAccessKey } = opened.use(await startTestS3());
-    return {
-      S3_ENDPOINT: endpoint,
-      S3_BUCKET: bucket,
-      S3_REGION: region,
-      S3_ACCESS_KEY_ID: accessKeyId,
-      S3_SECRET_ACCESS_KEY: secretAccessKey,
-    };
-  }),
-);
+overBothStores("facts about files", testFacts);
 
 function testFacts(openStore: (opened: AsyncDisposableStack) => Promise<Record<string, string>>) {
   const opened = closeAfterTests();

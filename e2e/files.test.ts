@@ -1,35 +1,19 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { request } from "node:http";
-import { before, describe, test } from "node:test";
+import { before, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { ApiError, type Client, type File } from "../client/src/client.ts";
 import type { Upload } from "../server/src/lib/object-store/object-store.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
-import { testsThatNeed } from "../server/src/testing/programs.ts";
-import { startTestS3 } from "../server/src/testing/test-s3.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
+import { overBothStores } from "./src/stores.ts";
 import { anotherWorkspace, firstWorkspace, type Workspace } from "./src/workspace.ts";
 
 const mebibyte = 1024 * 1024;
 
-const { describe: withS3 } = testsThatNeed("versitygw");
-
-describe("files in DATA_DIR", () => testFiles(async () => ({})));
-
-withS3("files in S3", () =>
-  testFiles(async (opened) => {
-    const { endpoint, bucket, region, accessKeyId, secretAccessKey } = opened.use(await startTestS3());
-    return {
-      S3_ENDPOINT: endpoint,
-      S3_BUCKET: bucket,
-      S3_REGION: region,
-      S3_ACCESS_KEY_ID: accessKeyId,
-      S3_SECRET_ACCESS_KEY: secretAccessKey,
-    };
-  }),
-);
+overBothStores("files", testFiles);
 
 /** The same client code, and the same promises, for each engine. */
 function testFiles(openStore: (opened: AsyncDisposableStack) => Promise<Record<string, string>>) {

@@ -5,10 +5,10 @@ import { ApiError, type Client } from "../client/src/client.ts";
 import { closeAfterTests } from "../server/src/testing/close-after-tests.ts";
 import { testsThatNeed } from "../server/src/testing/programs.ts";
 import { makePdf } from "../server/src/testing/test-documents.ts";
-import { startTestS3 } from "../server/src/testing/test-s3.ts";
 import { until } from "../server/src/testing/until.ts";
 import { startTestHub, type TestHub } from "./src/harness.ts";
 import { type Listener, listen } from "./src/listener.ts";
+import { openS3 } from "./src/stores.ts";
 import { watchTask } from "./src/watch-task.ts";
 import { anotherWorkspace, firstWorkspace, type Workspace } from "./src/workspace.ts";
 
@@ -279,15 +279,7 @@ withS3("files in S3", () => {
   const opened = closeAfterTests();
 
   test("the text of a file is extracted", async () => {
-    const { endpoint, bucket, region, accessKeyId, secretAccessKey } = opened.use(await startTestS3());
-    const env = {
-      S3_ENDPOINT: endpoint,
-      S3_BUCKET: bucket,
-      S3_REGION: region,
-      S3_ACCESS_KEY_ID: accessKeyId,
-      S3_SECRET_ACCESS_KEY: secretAccessKey,
-    };
-    const hub = opened.use(await startTestHub({ env }));
+    const hub = opened.use(await startTestHub({ env: await openS3(opened) }));
     const file = await upload(hub.client, "notes.md", "# Notes\n\nThe words of a document in a bucket.");
     const { task_id } = await hub.client.documents.extract(file.file_id);
     assert.partialDeepStrictEqual((await ended(hub.client, task_id)).result, { title: "Notes" });
