@@ -1,7 +1,7 @@
 import type { Principal } from "../../credentials/credentials.ts";
 import type { RequestDb } from "../../database-roles.ts";
 import type { ExtractedText } from "../../documents/documents.ts";
-import { findCompletedFile, findFile } from "../../files/files.ts";
+import { findFile } from "../../files/files.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { transaction } from "../../lib/postgres.ts";
 import { maybe } from "../../lib/query.ts";
@@ -15,10 +15,11 @@ import {
 } from "../../summaries/summaries.ts";
 import { findLlmSettings } from "../../users/users.ts";
 import { createTask } from "../create-task.ts";
-import { type ExtractDeps, extractFile, requireDocument } from "../extract/extract.ts";
+import { extractFile, requireDocument } from "../extract/extract.ts";
+import { type FileOfTaskDeps, findFileOfTask } from "../read-file-of-task.ts";
 import { type Task, TaskFailure, type TaskKind, type TaskRun, type TaskStatus, TryLater } from "../task.ts";
 
-interface SummarizeDeps extends ExtractDeps {
+interface SummarizeDeps extends FileOfTaskDeps {
   box: SecretBox;
   /** Null: summaries consist of sentences of the document. */
   languageModel: LanguageModel | null;
@@ -97,8 +98,7 @@ async function readText(
   { fileId }: Task,
   { signal, progress }: Pick<TaskRun, "signal" | "progress">,
 ): Promise<Pick<ExtractedText, "text" | "language"> & { percent: number }> {
-  if ((await findCompletedFile(deps.db, fileId!)) === null)
-    throw new TaskFailure("RESOURCE_NOT_FOUND", "The file was deleted.");
+  await findFileOfTask(deps.db, fileId!);
   const known = await maybe<Pick<ExtractedText, "text" | "language">>(
     deps.db,
     `SELECT result->>'text' AS text, result->>'language' AS language FROM tasks
