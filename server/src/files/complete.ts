@@ -10,7 +10,7 @@ import type { ConversationId } from "../lib/ids.ts";
 import { type ByteRange, ObjectStoreError, type StoredPart, type Upload } from "../lib/object-store/object-store.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { type FileRow, findOwnFile, keyOf } from "./file-rows.ts";
+import { type FileRow, findOwnFile, keyOf, type Rejection, rejectFile } from "./file-rows.ts";
 import { followStored, whenStored } from "./follow-stored.ts";
 import { fromStore } from "./from-store.ts";
 import { bytesOfPart, countParts, type FileDeps, uploadOf } from "./upload.ts";
@@ -127,7 +127,7 @@ async function wrongChecksum(
   file: FileRow,
   checksum: string,
   parts: readonly StoredPart[],
-): Promise<{ code: string; message: string } | null> {
+): Promise<Rejection | null> {
   const isOfParts = checksum.includes("-");
   const known = parts.length > 0 && parts.every((part) => part.sha256 !== null);
   const found = isOfParts
@@ -169,17 +169,8 @@ async function hashParts(store: FileDeps["store"], file: FileRow): Promise<strin
   return hashes;
 }
 
-async function reject(
-  db: RequestDb,
-  principal: Principal,
-  file: FileRow,
-  error: { code: string; message: string },
-): Promise<never> {
-  await run(
-    db,
-    "UPDATE files SET status = 'rejected', error = $2, expires_at = NULL WHERE file_id = $1 AND status = 'uploading'",
-    [file.file_id, JSON.stringify(error)],
-  );
+async function reject(db: RequestDb, principal: Principal, file: FileRow, error: Rejection): Promise<never> {
+  await rejectFile(db, file.file_id, "uploading", error);
   throw rejection(await findOwnFile(db, principal, file.file_id));
 }
 

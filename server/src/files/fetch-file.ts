@@ -4,8 +4,8 @@ import type { Connector, ConnectorIo } from "../connectors/connector.ts";
 import type { PipelineDb } from "../database-roles.ts";
 import { ObjectStoreError } from "../lib/object-store/object-store.ts";
 import { transaction } from "../lib/postgres.ts";
-import { type Db, maybe, run } from "../lib/query.ts";
-import { findUsage, keyOf } from "./file-rows.ts";
+import { maybe, run } from "../lib/query.ts";
+import { findUsage, keyOf, type Rejection, rejectFile } from "./file-rows.ts";
 import { unknownType } from "./file-types.ts";
 import { followStored, whenStored } from "./follow-stored.ts";
 import type { FileSource } from "./received-files.ts";
@@ -30,8 +30,6 @@ interface ReceivingFile {
   source: FileSource;
 }
 
-type Rejection = { code: string; message: string };
-
 /**
  * Fetches the bytes of a file that a person sent, and checks them. The file ends as `completed`, or waits to be scanned, or is
  * `rejected` with a code. Safe to repeat. Rejects while the database cannot be used, and when `signal` aborts.
@@ -46,7 +44,7 @@ export async function fetchFile(deps: FetchFileDeps, fileId: string, signal: Abo
   if (file === null) return { kind: "ended" };
   const found = await fetchBytes(deps, file, signal);
   if (found.kind === "later") return found;
-  if (found.kind === "rejected") await rejectReceived(db, fileId, found.error);
+  if (found.kind === "rejected") await rejectFile(db, fileId, "receiving", found.error);
   else await complete(deps, file, found);
   return { kind: "ended" };
 }
@@ -100,7 +98,7 @@ async function complete(
     // Files that are fetched at the same time may exceed it together.
     if (quotaBytes !== null && (await findUsage(tx, { workspaceId: file.workspace_id })) + bytes > quotaBytes) {
       const message = "The files of this workspace would take more than its quota (FILES_QUOTA).";
-      await rejectReceived(tx, file.file_id, { code: "QUOTA_EXCEEDED", message });
+      await rejectFile(tx, file.file_id, "receiving", { code: "QUOTA_EXCEEDED", message });
       return true;
     }
     const stored = await run(
@@ -116,12 +114,4 @@ async function complete(
   tasks.due();
   // It was deleted meanwhile, perhaps with what was stored then.
   if (!isKept) await store.remove(keyOf(file));
-}
-
-/** Safe to repeat. */
-export async function rejectReceived(db: Db, fileId: string, error: Rejection): Promise<void> {
-  await run(db, "UPDATE files SET status = 'rejected', error = $2 WHERE file_id = $1 AND status = 'receiving'", [
-    fileId,
-    JSON.stringify(error),
-  ]);
 }

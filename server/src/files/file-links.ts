@@ -1,5 +1,6 @@
 import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
+import { formatUuid } from "../lib/ids.ts";
 import type { Secret } from "../lib/secret.ts";
 
 /**
@@ -50,12 +51,7 @@ export function openFileLinks(options: {
       if (!keys.some((key) => timingSafeEqual(mac(key, signed), bytes.subarray(timeEnd)))) return { kind: "missing" };
       const expiresAt = new Date(signed.readUIntBE(idsEnd, timeEnd - idsEnd) * 1000);
       if (expiresAt.getTime() <= clock.now()) return { kind: "expired" };
-      const ids = signed.toString("hex", 0, idsEnd);
-      return { kind: "open", workspaceId: toUuid(ids.slice(0, idsEnd)), fileId: toUuid(ids.slice(idsEnd)), expiresAt };
+      return { kind: "open", workspaceId: formatUuid(signed, 0), fileId: formatUuid(signed, idsEnd / 2), expiresAt };
     },
   };
-}
-
-function toUuid(hex: string): string {
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }

@@ -17,6 +17,12 @@ export interface FileDescription {
   has_thumbnail: boolean;
 }
 
+/** Why a file is rejected. */
+export interface Rejection {
+  code: string;
+  message: string;
+}
+
 export interface FileRow extends FileDescription {
   file_id: string;
   workspace_id: string;
@@ -26,7 +32,7 @@ export interface FileRow extends FileDescription {
   content_type: string | null;
   checksum: string | null;
   status: FileStatus;
-  error: { code: string; message: string } | null;
+  error: Rejection | null;
   conversation_id: string | null;
   upload_id: string | null;
   part_bytes: number;
@@ -59,7 +65,7 @@ export async function findFile(db: Db, principal: Principal, fileId: string): Pr
 /** Also that of another uploader which was never sent, for admins. RESOURCE_NOT_FOUND. */
 export async function findFileToDelete(db: Db, principal: Principal, fileId: string): Promise<FileRow> {
   if (!hasRole(principal, "admin")) return findFile(db, principal, fileId);
-  const row = await findLinkedFile(db, principal.workspaceId, fileId);
+  const row = await findFileOfWorkspace(db, principal.workspaceId, fileId);
   if (row === null) throw notFound("file");
   return row;
 }
@@ -75,8 +81,8 @@ export function findFiles(db: Db, principal: Principal, fileIds: readonly string
   );
 }
 
-/** For who has a link to it. */
-export function findLinkedFile(db: Db, workspaceId: string, fileId: string): Promise<FileRow | null> {
+/** Also one that the caller does not see: check the access first. */
+export function findFileOfWorkspace(db: Db, workspaceId: string, fileId: string): Promise<FileRow | null> {
   return maybe(db, `SELECT ${fileColumns} FROM files f WHERE f.workspace_id = $1 AND f.file_id = $2`, [
     workspaceId,
     fileId,
@@ -139,6 +145,15 @@ export async function insertFile(db: Db, file: NewFile): Promise<number> {
     ],
   );
   return findUsage(db, { workspaceId: file.workspace_id });
+}
+
+/** Changes nothing unless the file has the status `from`: safe to repeat. */
+export async function rejectFile(db: Db, fileId: string, from: FileStatus, error: Rejection): Promise<void> {
+  await run(
+    db,
+    "UPDATE files SET status = 'rejected', error = $3, expires_at = NULL WHERE file_id = $1 AND status = $2",
+    [fileId, from, JSON.stringify(error)],
+  );
 }
 
 /** The bytes of all files of the workspace. */

@@ -6,7 +6,7 @@ import { forbidden, RequestError } from "../errors.ts";
 import { openTemporaryCopy } from "../lib/object-store/temporary-copy.ts";
 import { transaction } from "../lib/postgres.ts";
 import { run } from "../lib/query.ts";
-import { type FileRow, findFile, findFileToDelete, findLinkedFile, keyOf, thumbnailKeyOf } from "./file-rows.ts";
+import { type FileRow, findFile, findFileOfWorkspace, findFileToDelete, keyOf, thumbnailKeyOf } from "./file-rows.ts";
 import { isShownSafely } from "./file-types.ts";
 import { fromStore } from "./from-store.ts";
 import { notCompleted } from "./not-completed.ts";
@@ -30,7 +30,7 @@ export async function openLink(
 ): Promise<OpenedLink> {
   const link = links.open(token);
   if (link.kind !== "open") return link;
-  const file = await findLinkedFile(dbOf(link.workspaceId), link.workspaceId, link.fileId);
+  const file = await findFileOfWorkspace(dbOf(link.workspaceId), link.workspaceId, link.fileId);
   if (file?.status === "receiving" || file?.status === "scanning") return { kind: "pending" };
   if (file?.status !== "completed") return { kind: "missing" };
   const url = await urlOf(store, file, new Date(clock.now() + pageUrlMs));

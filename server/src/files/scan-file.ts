@@ -1,8 +1,8 @@
 import type { PipelineDb } from "../database-roles.ts";
 import { type Clamd, ClamdUnavailable, type ScanResult } from "../lib/clamd.ts";
 import { type Log, transaction } from "../lib/postgres.ts";
-import { type Db, maybe, run } from "../lib/query.ts";
-import { keyOf } from "./file-rows.ts";
+import { maybe, run } from "../lib/query.ts";
+import { keyOf, type Rejection, rejectFile } from "./file-rows.ts";
 import type { StoredFile } from "./file-tasks.ts";
 import { followCompleted } from "./follow-stored.ts";
 import { fromStore } from "./from-store.ts";
@@ -17,8 +17,6 @@ export interface ScanFileDeps extends Pick<FileDeps, "store" | "clock" | "tasks"
   acceptsUnscanned: boolean;
 }
 
-type Rejection = { code: string; message: string };
-
 /**
  * Scans a file that waits for it, which then is `completed`, or `rejected` with FILE_INFECTED or FILE_NOT_SCANNED. Safe to
  * repeat. Throws `ClamdUnavailable`, errors as `fromStore`, and the reason of `signal`.
@@ -32,7 +30,7 @@ export async function scanFile(deps: ScanFileDeps, fileId: string, signal: Abort
   );
   if (file === null) return;
   const error = rejectionFor(await scan(deps, file, signal), deps, file);
-  if (error !== null) return rejectScanned(db, fileId, error);
+  if (error !== null) return rejectFile(db, fileId, "scanning", error);
   await transaction(db, async (tx) => {
     const completed = await run(
       tx,
@@ -42,14 +40,6 @@ export async function scanFile(deps: ScanFileDeps, fileId: string, signal: Abort
     if (completed === 1) await followCompleted({ tasks }, tx, file);
   });
   tasks.due();
-}
-
-/** Safe to repeat. */
-export async function rejectScanned(db: Db, fileId: string, error: Rejection): Promise<void> {
-  await run(db, "UPDATE files SET status = 'rejected', error = $2 WHERE file_id = $1 AND status = 'scanning'", [
-    fileId,
-    JSON.stringify(error),
-  ]);
 }
 
 export function notScanned(message: string): Rejection {

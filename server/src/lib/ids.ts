@@ -96,8 +96,8 @@ const text = Buffer.from("00000000-0000-0000-0000-000000000000");
 const places = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 const digits = Buffer.from("0123456789abcdef");
 
-/** Of 16 bytes. Written byte by byte, because each call of a Buffer's method costs more than all of them. */
-function formatUuid(bytes: Buffer, at: number): string {
+/** Of the 16 bytes from `at` on. Written byte by byte, because each call of a Buffer's method costs more than all of them. */
+export function formatUuid(bytes: Buffer, at: number): string {
   for (let index = 0; index < 16; index += 1) {
     const byte = bytes[at + index]!;
     const place = places[index]!;

@@ -1,4 +1,4 @@
-import { type FetchFileDeps, fetchFile, rejectReceived } from "../../files/files.ts";
+import { type FetchFileDeps, fetchFile, rejectFile } from "../../files/files.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { PoolClient } from "../../lib/postgres.ts";
 import { createTask } from "../create-task.ts";
@@ -33,7 +33,7 @@ export function fetchKind(deps: FetchFileDeps): TaskKind {
       throw new TryLater("FILE_UNAVAILABLE", detail, afterMs === null ? {} : { afterMs });
     },
     async ended(tx, { fileId }, end) {
-      if (end.status === "failed") await rejectReceived(tx, fileId!, end.error);
+      if (end.status === "failed") await rejectFile(tx, fileId!, "receiving", end.error);
     },
   };
 }

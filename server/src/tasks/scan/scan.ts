@@ -1,4 +1,4 @@
-import { notScanned, rejectScanned, type ScanFileDeps, type StoredFile, scanFile } from "../../files/files.ts";
+import { notScanned, rejectFile, type ScanFileDeps, type StoredFile, scanFile } from "../../files/files.ts";
 import { ClamdUnavailable } from "../../lib/clamd.ts";
 import type { Clock } from "../../lib/clock.ts";
 import type { PoolClient } from "../../lib/postgres.ts";
@@ -40,7 +40,7 @@ export function scanKind(deps: ScanFileDeps & { troubles: Troubles }): TaskKind 
       }
     },
     async ended(tx, { fileId }, end) {
-      if (end.status === "failed") await rejectScanned(tx, fileId!, notScanned(end.error.message));
+      if (end.status === "failed") await rejectFile(tx, fileId!, "scanning", notScanned(end.error.message));
     },
   };
 }
