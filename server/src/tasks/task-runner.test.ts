@@ -125,7 +125,7 @@ test("users take turns, and none has more running tasks than allowed, in all pro
   assert.equal(steps.count(bea), 2);
 });
 
-test("with one place, the user who waits is served before the one who has had a turn", async () => {
+test("with one free slot, a waiting user is served before one who was just served", async () => {
   await using hub = await startTaskTest();
   const [bea, steps] = [await hub.addUser("Bea"), openSteps()];
   for (let index = 0; index < 3; index += 1) await hub.create({ options: { index } });

@@ -58,7 +58,7 @@ export async function uploadToGraph(
   };
 }
 
-/** The file that `urlOf` finds in the response to a `GET` of its id; only that host gets the token. */
+/** The file that `fileOf` finds in the response to a `GET` of its id; only that host gets the token. */
 export async function openGraphFile(
   account: MetaAccount,
   io: ConnectorIo,

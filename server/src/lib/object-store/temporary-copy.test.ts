@@ -38,7 +38,7 @@ test("a copy that is too large, or whose source breaks, is an error", async () =
   await assert.rejects(openTemporaryCopy(broken, key, { folder, maxBytes: 26 }), /it broke/);
 });
 
-test("a copy that nobody waits for any more ends, also while no byte arrives", async () => {
+test("an aborted copy ends, even while no data arrives", async () => {
   const silent = new Readable({ read() {} });
   const ending = new AbortController();
   const copying = openTemporaryCopy(
